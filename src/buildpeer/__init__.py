@@ -1,0 +1,1 @@
+"""BuildPeer: construction projects whose files always arrive."""

@@ -1,0 +1,99 @@
+"""What the functions tell the house: the bodies of the events on the bus.
+
+A fact is about one version of one object and names nothing else: no tenant, no person, no upload. The worker
+reads from the key whom it concerns. The shape of `bucket` and `object` is that of S3's own "Object Created"
+event (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html), so one routing pattern fits all.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+OBJECT_CREATED = "Object Created"
+FILE_SCANNED = "File Scanned"
+FILE_DERIVED = "File Derived"
+GUARDDUTY_RESULT = "GuardDuty Malware Protection Object Scan Result"
+
+SOURCE_S3 = "aws.s3"
+SOURCE_SCAN = "buildpeer.scan"
+SOURCE_DERIVE = "buildpeer.derive"
+SOURCE_GUARDDUTY = "aws.guardduty"
+
+Verdict = Literal["clean", "infected", "unscannable"]
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """The bucket an object is in."""
+
+    name: str
+
+
+class Object(msgspec.Struct, frozen=True):
+    """One version of one object; `size` in bytes."""
+
+    key: str
+    size: int
+    etag: str = ""
+    version_id: str = msgspec.field(name="version-id", default="")
+
+
+class ObjectCreated(msgspec.Struct, frozen=True):
+    """S3 holds a new object version."""
+
+    bucket: Bucket
+    object: Object
+
+
+class FileScanned(msgspec.Struct, frozen=True):
+    """A scanner has looked at every byte, or says why it could not.
+
+    `reason` is the signature's name when infected, a code of `rules.REASONS` when unscannable, else empty.
+    """
+
+    bucket: Bucket
+    object: Object
+    verdict: Verdict
+    scanner: str
+    reason: str = ""
+
+
+class Rendition(msgspec.Struct, frozen=True):
+    """A picture made from a file, in the derived bucket; `width` and `height` in pixels, `size` in bytes."""
+
+    bucket: str
+    key: str
+    width: int
+    height: int
+    size: int
+    content_type: str = "image/webp"
+
+
+class Media(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the file says of itself: pixels once upright, and what its EXIF holds.
+
+    `captured_at` has no zone when the camera gave none; `latitude` and `longitude` are WGS 84 degrees.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    captured_at: datetime | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    camera: str | None = None
+
+
+class FileDerived(msgspec.Struct, frozen=True):
+    """What a clean file is: its true hash (hex), its type by content, its pictures.
+
+    `reason` is empty, or the code that says why there are no pictures.
+    """
+
+    bucket: Bucket
+    object: Object
+    sha256: str
+    content_type: str
+    media: Media = Media()
+    thumbnail: Rendition | None = None
+    preview: Rendition | None = None
+    reason: str = ""

@@ -1,0 +1,1 @@
+"""The outside world behind small doors: database, storage, messaging, clock, settings."""

@@ -1,0 +1,63 @@
+"""Settings of a process, read once from its environment and passed on; nothing reads them at import."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import msgspec
+
+PREFIX = "BUILDPEER_"
+
+
+class ConfigError(ValueError):
+    """A setting is missing or can't be read; the text names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Each field is the variable `BUILDPEER_<FIELD>`; an empty field is one this process doesn't need.
+
+    AWS credentials and region come the SDK's usual way (AWS_ACCESS_KEY_ID and so on).
+    """
+
+    database_url: str = ""  # the api's role, or the worker's
+    admin_database_url: str = ""  # the migrations' role
+    valkey_url: str = ""
+    token_key: str = ""  # signs access tokens; at least 32 bytes, base64
+    aws_endpoint_url: str | None = None  # the local stack; None on AWS
+    aws_region: str = "us-east-1"
+    public_s3_url: str | None = None  # where phones reach S3, if not where we do
+    uploads_bucket: str = "buildpeer-uploads"
+    derived_bucket: str = "buildpeer-derived"
+    verdicts: Literal["scan", "guardduty"] = "scan"
+    clamd: str = ""  # host:port or a socket's path; empty: the embedded scanner
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    metrics_port: int = 0  # the worker's Prometheus page; 0: none
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_json: bool = True
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Read the settings of this process.
+
+        Raises ConfigError, naming the variable, for a value that doesn't fit.
+        """
+        source = os.environ if env is None else env
+        known = set(cls.__struct_fields__)
+        raw: dict[str, Any] = {
+            name: source[PREFIX + name.upper()] for name in known if PREFIX + name.upper() in source
+        }
+        try:
+            return msgspec.convert(raw, cls, strict=False)
+        except msgspec.ValidationError as exc:
+            raise ConfigError(f"Setting {PREFIX}*: {exc}") from exc
+
+    def require(self, *names: str) -> Self:
+        """Check that the named settings are there.
+
+        Raises ConfigError that names the first missing one.
+        """
+        for name in names:
+            if not getattr(self, name):
+                raise ConfigError(f"{PREFIX}{name.upper()} is not set")
+        return self
