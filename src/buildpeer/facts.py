@@ -97,3 +97,16 @@ class FileDerived(msgspec.Struct, frozen=True):
     thumbnail: Rendition | None = None
     preview: Rendition | None = None
     reason: str = ""
+
+
+class Event(msgspec.Struct, frozen=True, rename={"detail_type": "detail-type"}):
+    """The envelope in which EventBridge delivers a fact to a queue."""
+
+    source: str
+    detail_type: str
+    detail: msgspec.Raw
+
+
+def event(source: str, detail_type: str, detail: ObjectCreated | FileScanned | FileDerived) -> dict[str, object]:
+    """A fact in its envelope, for who sends one to a queue without the bus."""
+    return {"source": source, "detail-type": detail_type, "detail": detail}

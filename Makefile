@@ -1,0 +1,47 @@
+# BuildPeer: `make` alone lists what there is.
+PYTHON ?= python3.11
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up check test lock openapi clean
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.done .venv-ministack/.done ## Make the two environments from the hashed locks
+
+.venv/.done: requirements/dev.lock pyproject.toml
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements/dev.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# ministack pins botocore exactly, so it lives apart.
+.venv-ministack/.done: requirements/ministack.lock
+	@$(PYTHON) -m venv .venv-ministack
+	@.venv-ministack/bin/pip install --quiet --require-hashes --no-deps -r requirements/ministack.lock
+	@touch $@
+
+up: setup ## Bring everything up on this machine; Ctrl-C stops it
+	@$(BIN)/buildpeer up
+
+check: setup ## Lint, formatting, types, import contracts, migrations
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports
+	@$(BIN)/squawk --pg-version=17 migrations/*.sql
+
+test: setup ## Unit, architecture, Postgres, S3 and journey tests
+	@$(BIN)/pytest -n 2 --dist loadgroup
+
+lock: ## Renew the locks from requirements/*.in
+	@for name in app dev ministack; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header requirements/$$name.in -o requirements/$$name.lock; done
+
+openapi: setup ## Write docs/openapi.json from the code
+	@$(BIN)/buildpeer openapi > docs/openapi.json
+
+clean: ## Remove what was built; keeps the data of `make up`
+	@rm -rf .venv .venv-ministack build .pytest_cache .ruff_cache

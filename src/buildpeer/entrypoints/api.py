@@ -1,0 +1,128 @@
+"""The api: every door of the modules behind one Litestar application."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from litestar import Litestar, Response, get
+from litestar.config.response_cache import ResponseCacheConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+
+from buildpeer.modules.documents.http import DocumentsController
+from buildpeer.modules.identity.http import IdentityController
+from buildpeer.modules.notifications.http import EventsController
+from buildpeer.modules.projects.http import ProjectsController
+from buildpeer.modules.uploads.http import UploadsController
+from buildpeer.platform import clock, http, telemetry
+from buildpeer.platform.auth import Tokens
+from buildpeer.platform.config import Settings
+from buildpeer.platform.db import Database
+from buildpeer.platform.errors import Problem
+from buildpeer.platform.realtime import Wakeups
+from buildpeer.platform.storage import Storage
+
+CONTROLLERS = (
+    IdentityController,
+    ProjectsController,
+    UploadsController,
+    DocumentsController,
+    EventsController,
+)
+
+
+@get("/healthz", include_in_schema=False)
+async def healthz(state: State) -> Response[dict[str, str]]:
+    """Whether this process can serve: it can reach Postgres."""
+    async with state.db.across_tenants() as tx:
+        await tx.value("select 1")
+    return Response({"status": "ok"})
+
+
+def create_app(settings: Settings) -> Litestar:
+    """The application; it opens its connections when it starts and closes them when it stops."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        app.state.db = await Database.connect(settings.database_url)
+        app.state.storage = Storage(settings, now=clock.now)
+        app.state.wakeups = Wakeups(settings.valkey_url)
+        async with app.state.wakeups.running():
+            yield
+        app.state.storage.close()
+        await app.state.db.close()
+
+    return Litestar(
+        route_handlers=[healthz, *CONTROLLERS],
+        lifespan=[lifespan],
+        middleware=[http.RequestId],
+        dependencies=_dependencies(settings),
+        exception_handlers={
+            Problem: http.on_problem,
+            HTTPException: http.on_http_exception,
+            Exception: http.on_unexpected,
+        },
+        openapi_config=OpenAPIConfig(
+            title="BuildPeer",
+            version="1",
+            description="Construction projects whose files always arrive. Errors are RFC 9457 problem details.",
+            components=Components(
+                security_schemes={"token": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
+            ),
+            security=[{"token": []}],
+        ),
+        response_cache_config=ResponseCacheConfig(default_expiration=0),
+        logging_config=None,
+    )
+
+
+def _dependencies(settings: Settings) -> dict[str, Provide]:
+    tokens = Tokens(settings.token_key) if settings.token_key else None
+
+    async def database(state: State) -> Database:
+        return state.db
+
+    async def storage(state: State) -> Storage:
+        return state.storage
+
+    async def wakeups(state: State) -> Wakeups:
+        return state.wakeups
+
+    def constant(value: Any) -> Provide:
+        return Provide(lambda: value, sync_to_thread=False, use_cache=True)
+
+    return {
+        "db": Provide(database),
+        "storage": Provide(storage),
+        "wakeups": Provide(wakeups),
+        "tokens": constant(tokens),
+        "settings": constant(settings),
+        "now": Provide(clock.now, sync_to_thread=False),
+        "caller": Provide(http.caller),
+        "language": Provide(http.language),
+    }
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are finished first."""
+    settings.require("database_url", "valkey_url", "token_key")
+    telemetry.configure_logging(settings, process="api")
+    server = Server(
+        create_app(settings),
+        address=settings.api_host,
+        port=settings.api_port,
+        interface=Interfaces.ASGI,
+        websockets=False,
+        log_access=False,
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+    await server.serve()

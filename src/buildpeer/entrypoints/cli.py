@@ -1,0 +1,109 @@
+"""`buildpeer`: every process and every command, each loading only what it needs."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from buildpeer.client.commands import COMMANDS
+from buildpeer.platform.config import ConfigError, Settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Construction projects whose files always arrive."""
+
+
+for _command in COMMANDS:
+    main.add_command(_command)
+
+
+def _settings(*needed: str) -> Settings:
+    try:
+        return Settings.from_env().require(*needed)
+    except ConfigError as exc:
+        raise click.UsageError(str(exc)) from exc
+
+
+@main.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".buildpeer"),
+    show_default=True,
+    help="Where everything is kept.",
+)
+def up(data: Path) -> None:
+    """Bring up everything on this machine: database, S3, queues, api, worker, functions."""
+    from buildpeer.local.stack import Ports, Stack, StackConfig, StackError
+
+    try:
+        passed = {k: v for k, v in os.environ.items() if k in ("BUILDPEER_CLAMD", "BUILDPEER_LOG_LEVEL")}
+        Stack(StackConfig(data_dir=data, ports=Ports.from_env(os.environ), settings=passed)).run()
+    except StackError as exc:
+        raise click.ClickException(str(exc)) from exc
+
+
+@main.command()
+def api() -> None:
+    """Serve the HTTP API."""
+    from buildpeer.entrypoints.api import serve
+
+    asyncio.run(serve(_settings("database_url", "valkey_url", "token_key")))
+
+
+@main.command()
+def worker() -> None:
+    """Take facts from the queues, relay the outbox, sweep what was lost."""
+    from buildpeer.entrypoints.worker import run
+
+    asyncio.run(run(_settings("database_url", "valkey_url")))
+
+
+@main.command()
+def functions() -> None:
+    """Run scan and derive against their queues, as Lambda does on AWS."""
+    from buildpeer.entrypoints.functions.runner import run
+
+    run(_settings())
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database schema up to date."""
+    from buildpeer.platform import migrate as migrations
+    from buildpeer.platform import telemetry
+
+    settings = _settings("admin_database_url")
+    telemetry.configure_logging(settings, process="migrate")
+    asyncio.run(migrations.migrate(settings.admin_database_url, migrations.read()))
+
+
+@main.command()
+def seed() -> None:
+    """Make the demo tenant; prints its sign-ins, a JSON object a line."""
+    from buildpeer.local import demo
+
+    password = os.environ.get("BUILDPEER_DEMO_PASSWORD")
+    if not password:
+        raise click.UsageError("BUILDPEER_DEMO_PASSWORD is not set")
+    asyncio.run(demo.seed(_settings("admin_database_url").admin_database_url, password=password))
+    for person in demo.PEOPLE:
+        print(json.dumps({"role": person.role, "name": person.name, "email": person.email, "password": password}))
+
+
+@main.command()
+def openapi() -> None:
+    """Print the API's OpenAPI 3.1 description."""
+    from buildpeer.entrypoints.api import create_app
+
+    schema = create_app(Settings()).openapi_schema.to_schema()
+    json.dump(schema, sys.stdout, indent=2, ensure_ascii=False, sort_keys=True)
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The worker: takes facts from the status queues, relays the outbox, sweeps what was lost."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+
+from buildpeer import wiring
+from buildpeer.modules.documents.handlers import on_upload_ready
+from buildpeer.modules.notifications import service as notifications
+from buildpeer.modules.uploads import handlers
+from buildpeer.modules.uploads import service as uploads
+from buildpeer.platform import clock, telemetry
+from buildpeer.platform.config import Settings
+from buildpeer.platform.db import Database
+from buildpeer.platform.messaging import Message, Queues
+from buildpeer.platform.realtime import Wakeups
+from buildpeer.platform.storage import Storage
+
+RELAY_PAUSE_S = 0.05
+SWEEP_PAUSE_S = 5.0
+HOUR_S = 3600.0
+_WAIT_S = 10
+_CONSUMERS = 2  # per status queue
+
+_log = structlog.get_logger()
+
+
+async def run(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; a message under way that is cut off comes again."""
+    settings.require("database_url", "valkey_url")
+    telemetry.configure_logging(settings, process="worker")
+    db = await Database.connect(settings.database_url)
+    queues = Queues(settings, threads=2 * _CONSUMERS + 4)
+    storage = Storage(settings, now=clock.now)
+    wakeups = Wakeups(settings.valkey_url)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coroutine) for coroutine in _loops(settings, db, queues, storage, wakeups)]
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, lambda: [task.cancel() for task in tasks])
+            _log.info("worker_ready")
+    finally:
+        queues.close()
+        storage.close()
+        await wakeups.close()
+        await db.close()
+
+
+def _loops(settings: Settings, db: Database, queues: Queues, storage: Storage, wakeups: Wakeups):  # noqa: ANN202
+    topology = wiring.topology(uploads_bucket=settings.uploads_bucket, verdicts=settings.verdicts)
+    for queue in topology.queues:
+        if queue.step.function is None:
+            for _ in range(_CONSUMERS):
+                yield _forever("consume", lambda queue=queue: consume(db, queues, queue.name), pause_s=0)
+    yield _forever("relay", lambda: notifications.relay(db, queues, wakeups), pause_s=RELAY_PAUSE_S)
+    yield _forever(
+        "sweep",
+        lambda: uploads.sweep(
+            db, storage, backlog=queues.backlog, on_ready=on_upload_ready, now=clock.now()
+        ),
+        pause_s=SWEEP_PAUSE_S,
+    )
+    yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
+
+
+async def consume(db: Database, queues: Queues, queue: str) -> int:
+    """Take one batch of a status queue: each message is its own transaction, and one bad one fails alone."""
+    messages = await queues.receive(queue, wait_s=_WAIT_S)
+    done = [message for message in messages if await _handled(db, queues, queue, message)]
+    await queues.delete(queue, done)
+    return len(messages)
+
+
+async def _handled(db: Database, queues: Queues, queue: str, message: Message) -> bool:
+    try:
+        await handlers.on_fact(db, message.body, on_ready=on_upload_ready, now=clock.now())
+    except (msgspec.ValidationError, msgspec.DecodeError, ValueError, KeyError) as exc:
+        _log.error("fact_refused", queue=queue, message=message.id, error=str(exc))
+    except Exception:
+        _log.exception("fact_failed", queue=queue, message=message.id, receives=message.receives)
+    else:
+        return True
+    with contextlib.suppress(Exception):  # it comes again by itself, only later
+        await queues.hide(queue, message, seconds=min(2**message.receives, 60))
+    return False
+
+
+async def _keep_house(db: Database) -> int:
+    await notifications.prune(db)
+    async with db.across_tenants() as tx:
+        await tx.value("select audit.ensure_partitions(3)")
+    return 0
+
+
+async def _forever(name: str, work: Callable[[], Awaitable[int]], *, pause_s: float) -> None:
+    """Repeat `work`, at once while there is some, after a pause when there is none; a fault costs one pause."""
+    while True:
+        try:
+            found = await work()
+        except Exception:
+            _log.exception("loop_failed", loop=name)
+            await asyncio.sleep(1)
+            continue
+        if not found:
+            await asyncio.sleep(pause_s)

@@ -1,0 +1,3 @@
+"""The business. Modules see of each other only `facade` and `events`, and call only those named before them:
+identity, projects, uploads, documents, notifications.
+"""

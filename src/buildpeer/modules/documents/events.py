@@ -1,0 +1,23 @@
+"""What documents announce to people, version 1."""
+
+from uuid import UUID
+
+import msgspec
+
+from buildpeer.platform.messaging import LOG, Outgoing
+
+ADDED = "document.added"
+
+
+class DocumentNews(msgspec.Struct, frozen=True):
+    """A document that people may open from now on."""
+
+    document_id: UUID
+    project_id: UUID
+    kind: str
+    name: str
+
+
+def added(news: DocumentNews) -> Outgoing:
+    """The announcement of a new document."""
+    return Outgoing(LOG, ADDED, {"version": 1, "document": news}, news.project_id)

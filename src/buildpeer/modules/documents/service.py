@@ -1,0 +1,78 @@
+"""Reading documents."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from buildpeer.modules.documents import store
+from buildpeer.modules.documents.store import Document
+from buildpeer.platform.auth import Caller
+from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.errors import Problem
+from buildpeer.platform.storage import SignedUrl, Storage
+
+RenditionName = Literal["original", "preview", "thumbnail"]
+
+
+async def list_documents(
+    db: Database,
+    *,
+    caller: Caller,
+    project_id: UUID | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> Sequence[Document]:
+    """Documents that the caller may see, newest first."""
+    async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
+        return await store.page(tx, project_id=project_id, after=after, limit=limit)
+
+
+async def get_document(db: Database, *, caller: Caller, document_id: UUID) -> Document:
+    """One document that the caller may see.
+
+    Raises Problem not_found.
+    """
+    async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
+        return _found(await store.by_id(tx, document_id))
+
+
+async def download(
+    db: Database, storage: Storage, *, caller: Caller, document_id: UUID, rendition: RenditionName
+) -> SignedUrl:
+    """A read URL for the original or one of its pictures; the audit trail says who asked.
+
+    Raises Problem not_found, also for a picture that could not be made.
+    """
+    async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
+        document = _found(await store.by_id(tx, document_id))
+        signed = _sign(storage, document, rendition)
+        await store.audit_download(tx, document_id, rendition)
+    return signed
+
+
+def _found(document: Document | None) -> Document:
+    if document is None:
+        raise Problem("not_found", "There is no such document, or it is not yours to see")
+    return document
+
+
+def _sign(storage: Storage, document: Document, rendition: RenditionName) -> SignedUrl:
+    if rendition == "original":
+        return storage.sign_read(
+            bucket=document.bucket,
+            key=document.key,
+            version_id=document.version_id,
+            filename=document.name,
+            content_type=document.content_type,
+        )
+    picture = document.thumbnail if rendition == "thumbnail" else document.preview
+    if picture is None:
+        raise Problem("not_found", f"This document has no {rendition}")
+    return storage.sign_read(
+        bucket=picture.bucket,
+        key=picture.key,
+        version_id=None,
+        filename=f"{document.name}.{rendition}.webp",
+        content_type=picture.content_type,
+    )

@@ -1,0 +1,97 @@
+"""SQL of documents: one function, one statement."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from buildpeer.facts import Media, Rendition
+from buildpeer.modules.uploads.facade import ReadyFile
+from buildpeer.platform.db import Transaction, record, records
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """A document as the database has it."""
+
+    document_id: UUID
+    project_id: UUID
+    created_by: UUID
+    kind: str
+    name: str
+    size_bytes: int
+    content_type: str
+    sha256: bytes
+    bucket: str
+    key: str
+    version_id: str
+    media: Media
+    thumbnail: Rendition | None
+    preview: Rendition | None
+    preview_reason: str
+    created_at: datetime
+
+
+_COLUMNS = """
+document_id, project_id, created_by, kind, name, size_bytes, content_type, sha256, bucket, key, version_id, media,
+thumbnail, preview, preview_reason, created_at
+"""
+INSERT = """
+insert into documents (tenant_id, document_id, project_id, created_by, kind, name, size_bytes, content_type, sha256,
+  bucket, key, version_id, media, thumbnail, preview, preview_reason, created_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+on conflict do nothing returning true
+"""
+BY_ID = f"select {_COLUMNS} from documents where tenant_id = $1 and document_id = $2"  # noqa: S608
+PAGE = f"""
+select {_COLUMNS} from documents
+where tenant_id = $1 and ($2::uuid is null or project_id = $2)
+  and ($3::timestamptz is null or (created_at, document_id) < ($3, $4))
+order by created_at desc, document_id desc limit $5
+"""  # noqa: S608
+AUDIT = "select audit.record($1, $2, $3, $4)"
+
+
+async def insert(tx: Transaction, file: ReadyFile) -> bool:
+    """Make the document of a ready file; False if it is there already."""
+    return bool(
+        await tx.value(
+            INSERT,
+            tx.tenant_id,
+            file.upload_id,
+            file.project_id,
+            file.created_by,
+            file.kind,
+            file.name,
+            file.size_bytes,
+            file.content_type,
+            file.sha256,
+            file.bucket,
+            file.key,
+            file.version_id,
+            file.media,
+            file.thumbnail,
+            file.preview,
+            file.preview_reason,
+            file.created_at,
+        )
+    )
+
+
+async def by_id(tx: Transaction, document_id: UUID) -> Document | None:
+    """A document that the caller may see."""
+    row = await tx.one(BY_ID, tx.tenant_id, document_id)
+    return None if row is None else record(row, Document)
+
+
+async def page(
+    tx: Transaction, *, project_id: UUID | None, after: tuple[datetime, UUID] | None, limit: int
+) -> Sequence[Document]:
+    """Documents, newest first, after a time and id."""
+    time, document_id = after or (None, None)
+    return records(await tx.all(PAGE, tx.tenant_id, project_id, time, document_id, limit), Document)
+
+
+async def audit_download(tx: Transaction, document_id: UUID, rendition: str) -> None:
+    """Put a download into the audit trail."""
+    await tx.run(AUDIT, "download", "documents", str(document_id), {"rendition": rendition})

@@ -1,0 +1,122 @@
+"""Following the event log, and filling it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from buildpeer.modules.notifications import store
+from buildpeer.platform.auth import Caller
+from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.messaging import SQS_BATCH, Queues
+from buildpeer.platform.realtime import Wakeups
+
+LOG_LIFE = timedelta(days=7)
+STREAM_LIFE_S = 600.0  # a stream ends by itself, so that a deployment or a lost right never waits for one
+PING_S = 15.0
+_PAGE = 200
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened, at its place in the log."""
+
+    position: int
+    type: str
+    project_id: UUID
+    occurred_at: datetime
+    body: dict[str, Any]
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """No news; everything up to `position` has been told."""
+
+    position: int
+
+
+class Reset(msgspec.Struct, frozen=True):
+    """The log no longer reaches back to where the reader was: read the lists anew, then follow from `position`."""
+
+    position: int
+
+
+async def follow(
+    db: Database, wakeups: Wakeups, *, caller: Caller, after: int | None
+) -> AsyncIterator[Event | Nothing | Reset]:
+    """Events that the caller may see, after a position (None: from now on), as they come, for STREAM_LIFE_S.
+
+    Nothing is left out and nothing comes twice within a stream. It holds no database connection while it waits, and
+    ends at once when the caller is no longer a member of the tenant.
+    """
+    ends_at = time.monotonic() + STREAM_LIFE_S
+    position = await _start(db, caller) if after is None else after
+    yield Nothing(position)
+    with wakeups.listen(caller.tenant_id) as news:
+        while time.monotonic() < ends_at:
+            news.clear()
+            rows = await _read(db, caller, position)
+            if rows[0]["role"] is None:
+                return
+            if position < rows[0]["pruned"]:
+                position = rows[0]["head"]
+                yield Reset(position)
+                continue
+            found = [row for row in rows if row["position"] is not None]
+            for row in found:
+                yield Event(row["position"], row["type"], row["project_id"], row["occurred_at"], row["body"])
+            if len(found) == _PAGE:
+                position = found[-1]["position"]
+                continue
+            position = max(position, rows[0]["head"])
+            if not await _woken(news):
+                yield Nothing(position)
+
+
+async def relay(db: Database, queues: Queues, wakeups: Wakeups) -> int:
+    """Send out what committed transactions have left in the outbox; returns how much there was.
+
+    A message is forgotten only once its queue has taken it, so a crash in between sends it twice, never not at all.
+    """
+    async with db.across_tenants() as tx:
+        news = await store.relay_log(tx, 1000)
+    await wakeups.publish(row["tenant_id"] for row in news)
+    async with db.across_tenants() as tx:
+        waiting = await store.messages(tx, SQS_BATCH)
+        for queue, group in groupby(sorted(waiting, key=lambda m: m["destination"]), lambda m: m["destination"]):
+            batch = list(group)
+            taken = await queues.send(queue, [msgspec.json.encode(m["body"]).decode() for m in batch])
+            await store.relayed(tx, [batch[i]["outbox_id"] for i in taken])
+    return len(news) + len(waiting)
+
+
+async def prune(db: Database) -> None:
+    """Throw away log entries that nobody will ask for."""
+    async with db.across_tenants() as tx:
+        await store.prune(tx, LOG_LIFE)
+
+
+async def _start(db: Database, caller: Caller) -> int:
+    async with db.transaction(_scope(caller)) as tx:
+        return await store.head(tx)
+
+
+async def _read(db: Database, caller: Caller, position: int) -> list[Any]:
+    async with db.transaction(_scope(caller)) as tx:
+        return await store.after(tx, position, _PAGE)
+
+
+async def _woken(news: asyncio.Event) -> bool:
+    try:
+        async with asyncio.timeout(PING_S):
+            await news.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _scope(caller: Caller) -> Scope:
+    return Scope(caller.tenant_id, caller.person_id, caller.request_id)

@@ -1,0 +1,27 @@
+"""Doors for projects."""
+
+from uuid import UUID
+
+from litestar import Controller, get
+
+from buildpeer.modules.projects import service
+from buildpeer.modules.projects.service import Project
+from buildpeer.platform.auth import Caller
+from buildpeer.platform.db import Database
+from buildpeer.platform.http import DEFAULT_LIMIT, Cursor, Limit, Page, page, read_cursor
+
+
+class ProjectsController(Controller):
+    """The caller's projects."""
+
+    path = "/v1/projects"
+    tags = ("projects",)
+
+    @get(summary="List projects")
+    async def list_projects(
+        self, caller: Caller, db: Database, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    ) -> Page[Project]:
+        """Projects that the caller belongs to, by name."""
+        after = read_cursor(cursor, tuple[str, UUID])
+        found = await service.list_projects(db, caller=caller, after=after, limit=limit + 1)
+        return page(found, limit, lambda p: [p.name, p.project_id])

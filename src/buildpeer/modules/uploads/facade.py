@@ -1,0 +1,58 @@
+"""What other modules may know of an upload: the file that came of it."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from buildpeer.facts import Media, Rendition
+from buildpeer.modules.uploads.rules import Upload
+
+
+class ReadyFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is clean, verified and processed, bound to one object version."""
+
+    upload_id: UUID
+    project_id: UUID
+    created_by: UUID
+    kind: str
+    name: str
+    size_bytes: int
+    content_type: str
+    sha256: bytes
+    bucket: str
+    key: str
+    version_id: str
+    media: Media
+    thumbnail: Rendition | None
+    preview: Rendition | None
+    preview_reason: str
+    created_at: datetime
+
+
+def ready_file(upload: Upload) -> ReadyFile:
+    """The file of a ready upload; its type is what its content says.
+
+    Raises ValueError for an upload that is not ready.
+    """
+    derived = upload.derived
+    if upload.state != "ready" or derived is None or upload.version_id is None:
+        raise ValueError(f"upload {upload.upload_id} is {upload.state}, not ready")
+    return ReadyFile(
+        upload_id=upload.upload_id,
+        project_id=upload.project_id,
+        created_by=upload.created_by,
+        kind=upload.kind,
+        name=upload.name,
+        size_bytes=upload.size_bytes,
+        content_type=derived.content_type,
+        sha256=upload.sha256,
+        bucket=upload.bucket,
+        key=upload.key,
+        version_id=upload.version_id,
+        media=derived.media,
+        thumbnail=derived.thumbnail,
+        preview=derived.preview,
+        preview_reason=derived.reason,
+        created_at=upload.created_at,
+    )

@@ -1,0 +1,66 @@
+"""Doors for events: what S3 and the functions say of a file."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from buildpeer import facts
+from buildpeer.modules.uploads import service
+from buildpeer.modules.uploads.rules import place_of
+from buildpeer.platform.db import Database
+
+
+_GUARDDUTY_VERDICTS = {"NO_THREATS_FOUND": "clean", "THREATS_FOUND": "infected"}
+
+
+async def on_fact(db: Database, body: str, *, on_ready: service.OnReady, now: datetime) -> None:
+    """Take one message of a status queue; the same message twice changes nothing.
+
+    Raises msgspec.ValidationError or ValueError for a message that is none of ours, so that it ends in the
+    dead-letter queue, where people look.
+    """
+    event = msgspec.json.decode(body, type=facts.Event)
+    read = _READERS.get((event.source, event.detail_type))
+    if read is None:
+        raise ValueError(f"no fact of ours: {event.source} {event.detail_type}")
+    key, version_id, known = read(event.detail)
+    await service.learn(
+        db, place=place_of(key), version_id=version_id, facts=known, on_ready=on_ready, now=now
+    )
+
+
+Known = tuple[str, str, dict[str, Any]]
+
+
+def _created(detail: msgspec.Raw) -> Known:
+    fact = msgspec.json.decode(detail, type=facts.ObjectCreated)
+    return fact.object.key, fact.object.version_id, {}
+
+
+def _scanned(detail: msgspec.Raw) -> Known:
+    fact = msgspec.json.decode(detail, type=facts.FileScanned)
+    known = {"verdict": fact.verdict, "scan_reason": fact.reason, "scanner": fact.scanner}
+    return fact.object.key, fact.object.version_id, known
+
+
+def _derived(detail: msgspec.Raw) -> Known:
+    fact = msgspec.json.decode(detail, type=facts.FileDerived)
+    return fact.object.key, fact.object.version_id, {"derived": fact}
+
+
+def _guardduty(detail: msgspec.Raw) -> Known:
+    fact = msgspec.json.decode(detail)
+    place, status = fact["s3ObjectDetails"], fact["scanResultDetails"]["scanResultStatus"]
+    verdict = _GUARDDUTY_VERDICTS.get(status, "unscannable")
+    known = {"verdict": verdict, "scan_reason": "" if verdict == "clean" else status, "scanner": "guardduty"}
+    return place["objectKey"], place["versionId"], known
+
+
+_READERS: dict[tuple[str, str], Callable[[msgspec.Raw], Known]] = {
+    (facts.SOURCE_S3, facts.OBJECT_CREATED): _created,
+    (facts.SOURCE_SCAN, facts.FILE_SCANNED): _scanned,
+    (facts.SOURCE_DERIVE, facts.FILE_DERIVED): _derived,
+    (facts.SOURCE_GUARDDUTY, facts.GUARDDUTY_RESULT): _guardduty,
+}

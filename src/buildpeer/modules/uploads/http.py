@@ -1,0 +1,215 @@
+"""Doors for uploads: parse, one service call, shape."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, get, post
+from litestar.params import Parameter
+
+from buildpeer.modules.uploads import rules, service
+from buildpeer.modules.uploads.rules import Kind, NewUpload, State, Upload
+from buildpeer.modules.uploads.service import Opened
+from buildpeer.platform.auth import Caller
+from buildpeer.platform.config import Settings
+from buildpeer.platform.db import Database
+from buildpeer.platform.errors import Problem
+from buildpeer.platform.http import DEFAULT_LIMIT, Cursor, Limit, Page, page, read_cursor
+from buildpeer.platform.messages import reason_text
+from buildpeer.platform.storage import SignedUrl, Storage
+
+
+class UploadView(msgspec.Struct, kw_only=True):
+    """An upload as clients see it; `verified`: the SHA-256 of what S3 holds was computed, and is the declared one."""
+
+    upload_id: UUID
+    project_id: UUID
+    kind: Kind
+    name: str
+    size_bytes: int
+    content_type: str
+    sha256: str
+    state: State
+    reason: str | None
+    reason_text: str | None
+    lane: str
+    created_by: UUID
+    created_at: datetime
+    updated_at: datetime
+    verified: bool
+    document_id: UUID | None
+
+
+class ItemProblem(msgspec.Struct):
+    """What is wrong with one item of a batch."""
+
+    code: str
+    status: int
+    title: str
+    detail: str
+
+
+class Result(msgspec.Struct):
+    """What one item of a batch came to: opened, known, conflict or rejected."""
+
+    upload_id: UUID | None
+    verdict: str
+    upload: UploadView | None = None
+    put: SignedUrl | None = None
+    problem: ItemProblem | None = None
+
+
+class Results(msgspec.Struct):
+    """One result for each item, in the order asked."""
+
+    results: list[Result]
+
+
+class Batch(msgspec.Struct):
+    """Files to send; each item is a NewUpload and is judged for itself."""
+
+    uploads: list[dict[str, Any]]
+
+
+class WriteUrls(msgspec.Struct):
+    """Where to send an upload's bytes."""
+
+    put: SignedUrl
+
+
+class UploadsController(Controller):
+    """Opening uploads and following what becomes of them."""
+
+    path = "/v1"
+    tags = ("uploads",)
+
+    @post(
+        "/projects/{project_id:uuid}/uploads",
+        status_code=200,
+        summary="Open 1 to 1,000 uploads",
+        request_max_body_size=4 * 1024 * 1024,
+    )
+    async def open_uploads(
+        self,
+        project_id: UUID,
+        data: Batch,
+        caller: Caller,
+        db: Database,
+        storage: Storage,
+        settings: Settings,
+        language: str,
+    ) -> Results:
+        """Open uploads in one transaction, each with its own verdict, idempotent by `upload_id`."""
+        if not data.uploads:
+            raise Problem("batch_empty")
+        if len(data.uploads) > rules.MAX_BATCH:
+            raise Problem("batch_too_large", f"{len(data.uploads)} uploads; a call takes {rules.MAX_BATCH}")
+        parsed = [_parse(item) for item in data.uploads]
+        opened = await service.open_uploads(
+            db,
+            storage,
+            caller=caller,
+            project_id=project_id,
+            bucket=settings.uploads_bucket,
+            wanted=[item for item in parsed if isinstance(item, NewUpload)],
+        )
+        answers = iter(opened)
+        return Results(
+            [
+                _result(next(answers), language) if isinstance(item, NewUpload) else item
+                for item in parsed
+            ]
+        )
+
+    @post("/uploads/{upload_id:uuid}/urls", status_code=200, summary="A fresh write URL")
+    async def sign_urls(self, upload_id: UUID, caller: Caller, db: Database, storage: Storage) -> WriteUrls:
+        """A write URL for one's own upload that still awaits bytes."""
+        return WriteUrls(await service.sign_urls(db, storage, caller=caller, upload_id=upload_id))
+
+    @post("/uploads/{upload_id:uuid}/cancellation", status_code=200, summary="Cancel an upload")
+    async def cancel(
+        self, upload_id: UUID, caller: Caller, db: Database, now: datetime, language: str
+    ) -> UploadView:
+        """Cancel one's own upload while it still awaits bytes."""
+        return view(await service.cancel(db, caller=caller, upload_id=upload_id, now=now), language)
+
+    @get("/uploads/{upload_id:uuid}", summary="One upload")
+    async def get_upload(self, upload_id: UUID, caller: Caller, db: Database, language: str) -> UploadView:
+        """The state of an upload."""
+        return view(await service.get_upload(db, caller=caller, upload_id=upload_id), language)
+
+    @get("/uploads", summary="List uploads")
+    async def list_uploads(
+        self,
+        caller: Caller,
+        db: Database,
+        language: str,
+        project_id: Annotated[UUID | None, Parameter(query="project_id", required=False)] = None,
+        upload_state: Annotated[State | None, Parameter(query="state", required=False)] = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> Page[UploadView]:
+        """Uploads that the caller may see, newest first."""
+        found = await service.list_uploads(
+            db,
+            caller=caller,
+            project_id=project_id,
+            state=upload_state,
+            after=read_cursor(cursor, tuple[datetime, UUID]),
+            limit=limit + 1,
+        )
+        views = [view(upload, language) for upload in found]
+        return page(views, limit, lambda v: [v.created_at, v.upload_id])
+
+
+def view(upload: Upload, language: str) -> UploadView:
+    """An upload in the words and the language of the caller."""
+    return UploadView(
+        upload_id=upload.upload_id,
+        project_id=upload.project_id,
+        kind=upload.kind,
+        name=upload.name,
+        size_bytes=upload.size_bytes,
+        content_type=upload.content_type,
+        sha256=upload.sha256.hex(),
+        state=upload.state,
+        reason=upload.reason or None,
+        reason_text=reason_text(upload.reason, language),
+        lane=upload.lane,
+        created_by=upload.created_by,
+        created_at=upload.created_at,
+        updated_at=upload.updated_at,
+        verified=upload.derived is not None and upload.derived.sha256 == upload.sha256.hex(),
+        document_id=upload.upload_id if upload.state == "ready" else None,
+    )
+
+
+def _parse(item: dict[str, Any]) -> NewUpload | Result:
+    try:
+        return msgspec.convert(item, NewUpload)
+    except msgspec.ValidationError as exc:
+        upload_id = item.get("upload_id")
+        known = upload_id if isinstance(upload_id, str) else ""
+        return Result(_uuid(known), "rejected", problem=_item_problem(Problem("invalid", str(exc))))
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _result(opened: Opened, language: str) -> Result:
+    return Result(
+        upload_id=opened.upload_id,
+        verdict=opened.verdict,
+        upload=view(opened.upload, language) if opened.upload else None,
+        put=opened.put,
+        problem=_item_problem(opened.problem) if opened.problem else None,
+    )
+
+
+def _item_problem(problem: Problem) -> ItemProblem:
+    return ItemProblem(problem.code, problem.kind.status, problem.kind.title, problem.detail)

@@ -1,0 +1,289 @@
+"""Opening uploads, and what becomes of them: one verb, one function, one transaction."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from buildpeer import facts as f
+from buildpeer import wiring
+from buildpeer.modules.projects import facade as projects
+from buildpeer.modules.uploads import events, rules, store
+from buildpeer.modules.uploads.facade import ReadyFile, ready_file
+from buildpeer.modules.uploads.rules import NewUpload, Place, Upload
+from buildpeer.platform.auth import Caller
+from buildpeer.platform.db import Database, Scope, Transaction
+from buildpeer.platform.errors import Problem
+from buildpeer.platform.messaging import Outgoing
+from buildpeer.platform.storage import SignedUrl, Storage
+
+_log = structlog.get_logger()
+
+OnReady = Callable[[Transaction, ReadyFile], Awaitable[None]]
+Backlog = Callable[[str], Awaitable[int]]
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """What one item of a batch came to."""
+
+    upload_id: UUID
+    verdict: Literal["opened", "known", "conflict", "rejected"]
+    upload: Upload | None = None
+    put: SignedUrl | None = None
+    problem: Problem | None = None
+
+
+async def open_uploads(
+    db: Database,
+    storage: Storage,
+    *,
+    caller: Caller,
+    project_id: UUID,
+    bucket: str,
+    wanted: Sequence[NewUpload],
+) -> list[Opened]:
+    """Open up to MAX_BATCH uploads in one transaction, each with a verdict of its own, in the order asked.
+
+    Idempotent by upload id: the same id, caller and content give the same answer again, anything else `conflict`.
+    The first URLS_PER_BATCH that await bytes come with a write URL. Raises Problem not_found, not_allowed.
+    """
+    refused = {new.upload_id: problem for new in wanted if (problem := _problem(new))}
+    good = [new for new in wanted if new.upload_id not in refused]
+    async with db.transaction(_scope(caller)) as tx:
+        project = await projects.find_project(tx, project_id)
+        rules.check_role(project.role)
+        fresh = await _insert(tx, good, project_id=project_id, bucket=bucket)
+        await tx.announce(events.news(events.OPENED, upload) for upload in fresh)
+        known = {upload.upload_id: upload for upload in await store.by_ids(tx, [n.upload_id for n in good])}
+    unanswered = {upload.upload_id for upload in fresh}
+    opened: list[Opened] = []
+    for new in wanted:
+        upload = known.get(new.upload_id)
+        if new.upload_id in refused:
+            opened.append(Opened(new.upload_id, "rejected", problem=refused[new.upload_id]))
+        elif upload is None or not rules.same_content(
+            upload, new, project_id=project_id, person_id=caller.person_id
+        ):
+            opened.append(Opened(new.upload_id, "conflict", problem=Problem("upload_conflict")))
+        else:
+            verdict = "opened" if new.upload_id in unanswered else "known"
+            unanswered.discard(new.upload_id)
+            opened.append(Opened(new.upload_id, verdict, upload))
+    return _with_urls(storage, opened)
+
+
+async def sign_urls(db: Database, storage: Storage, *, caller: Caller, upload_id: UUID) -> SignedUrl:
+    """A fresh write URL for an upload that still awaits bytes.
+
+    Raises Problem not_found, not_allowed (only the uploader gets one) or upload_closed.
+    """
+    upload = await get_upload(db, caller=caller, upload_id=upload_id)
+    if upload.created_by != caller.person_id:
+        raise Problem("not_allowed", "Only who opened an upload may send its bytes")
+    if upload.state not in rules.AWAITING_BYTES:
+        raise Problem("upload_closed", f"The upload is {upload.state}")
+    return _sign(storage, upload)
+
+
+async def get_upload(db: Database, *, caller: Caller, upload_id: UUID) -> Upload:
+    """One upload that the caller may see.
+
+    Raises Problem not_found.
+    """
+    async with db.transaction(_scope(caller)) as tx:
+        found = await store.by_ids(tx, [upload_id])
+    if not found:
+        raise Problem("not_found", "There is no such upload, or it is not yours to see")
+    return found[0]
+
+
+async def list_uploads(
+    db: Database,
+    *,
+    caller: Caller,
+    project_id: UUID | None,
+    state: str | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[Upload]:
+    """Uploads that the caller may see, newest first."""
+    async with db.transaction(_scope(caller)) as tx:
+        return await store.page(tx, project_id=project_id, state=state, after=after, limit=limit)
+
+
+async def cancel(db: Database, *, caller: Caller, upload_id: UUID, now: datetime) -> Upload:
+    """Cancel one's own upload while it still awaits bytes; cancelling again gives the same answer.
+
+    Raises Problem not_found, not_allowed or upload_closed.
+    """
+    upload = await get_upload(db, caller=caller, upload_id=upload_id)
+    if upload.created_by != caller.person_id:
+        raise Problem("not_allowed", "Only who opened an upload may cancel it")
+    async with db.transaction(_scope(caller)) as tx:
+        cancelled = await store.cancel(tx, upload_id, now=now)
+        if cancelled is not None:
+            await tx.announce([events.news(events.CHANGED, cancelled)])
+            return cancelled
+    upload = await get_upload(db, caller=caller, upload_id=upload_id)
+    if upload.state != "cancelled":
+        raise Problem("upload_closed", f"The upload is {upload.state}")
+    return upload
+
+
+async def learn(
+    db: Database, *, place: Place, version_id: str, facts: dict[str, Any], on_ready: OnReady, now: datetime
+) -> Upload | None:
+    """Add what a function or S3 said of one version of an object, and announce what changed.
+
+    Late, repeated and unordered facts change nothing. A fact about another version than the one we hold is dropped:
+    verdict, hash and previews are all bound to one version. None for an upload that we don't know.
+    """
+    async with db.transaction(Scope(place.tenant_id, None, f"fact:{place.upload_id}")) as tx:
+        upload = await store.lock(tx, place.upload_id)
+        if upload is None or upload.key != place.key:
+            _log.warning("fact_without_upload", key=place.key)
+            return None
+        if upload.version_id not in (None, version_id):
+            _log.warning("fact_of_other_version", key=place.key, version_id=version_id)
+            return upload
+        return await _become(tx, upload, {"version_id": version_id, **facts}, on_ready=on_ready, now=now)
+
+
+async def sweep(
+    db: Database, storage: Storage, *, backlog: Backlog, on_ready: OnReady, now: datetime, limit: int = 100
+) -> int:
+    """Look at uploads that have been silent for too long, and drive on what was lost on the way.
+
+    S3 says whether the bytes are there, Postgres what is known of them; a queue may have lost or repeated anything.
+    `backlog` gives a queue's waiting messages: what merely waits in line is not driven again. Returns how many
+    uploads it looked at.
+    """
+    async with db.across_tenants() as tx:
+        due = await store.due(tx, limit)
+    for tenant_id, upload_id in due:
+        await _sweep_one(db, storage, tenant_id, upload_id, backlog=backlog, on_ready=on_ready, now=now)
+    return len(due)
+
+
+async def _sweep_one(
+    db: Database,
+    storage: Storage,
+    tenant_id: UUID,
+    upload_id: UUID,
+    *,
+    backlog: Backlog,
+    on_ready: OnReady,
+    now: datetime,
+) -> None:
+    scope = Scope(tenant_id, None, f"sweep:{upload_id}")
+    async with db.transaction(scope) as tx:
+        seen = (await store.by_ids(tx, [upload_id]))[0]
+    held = await storage.head(bucket=seen.bucket, key=seen.key)
+    waiting = await backlog(wiring.queue_name(_step(seen), seen.lane))
+    async with db.transaction(scope) as tx:
+        upload = await store.lock(tx, upload_id)
+        if upload is None or upload.state in rules.ENDS:
+            return
+        if held is None:
+            if now - upload.created_at > rules.IDLE_LIFE:
+                await _end(tx, upload, "expired", "never_arrived", now=now)
+            else:
+                await _look_later(tx, upload, now=now)
+            return
+        if upload.version_id is None:
+            upload = await _become(tx, upload, {"version_id": held.version_id}, on_ready=on_ready, now=now)
+        if upload.redrives >= rules.MAX_REDRIVES:
+            await _end(tx, upload, "failed", "processing_failed", now=now)
+            return
+        if waiting == 0:
+            _log.info("upload_redriven", upload_id=str(upload_id), state=upload.state, redrives=upload.redrives)
+            await tx.announce([_redrive(upload, size=held.size, etag=held.etag)])
+        await _look_later(tx, upload, now=now, counts=waiting == 0)
+
+
+def _step(upload: Upload) -> wiring.Step:
+    return wiring.DERIVE if upload.verdict == "clean" else wiring.SCAN
+
+
+def _redrive(upload: Upload, *, size: int, etag: str) -> Outgoing:
+    bucket = f.Bucket(upload.bucket)
+    stored = f.Object(upload.key, size, etag, upload.version_id or "")
+    if upload.verdict == "clean":
+        scanned = f.FileScanned(bucket, stored, "clean", upload.scanner or "")
+        body = f.event(f.SOURCE_SCAN, f.FILE_SCANNED, scanned)
+    else:
+        body = f.event(f.SOURCE_S3, f.OBJECT_CREATED, f.ObjectCreated(bucket, stored))
+    return Outgoing(wiring.queue_name(_step(upload), upload.lane), "redrive", body)
+
+
+async def _look_later(tx: Transaction, upload: Upload, *, now: datetime, counts: bool = True) -> None:
+    upload = msgspec.structs.replace(upload, redrives=upload.redrives + counts)
+    check_at = rules.next_check(upload.state, redrives=upload.redrives, now=now)
+    await store.save(tx, upload, now=upload.updated_at, check_at=check_at)
+
+
+async def _end(tx: Transaction, upload: Upload, state: rules.State, reason: str, *, now: datetime) -> None:
+    ended = msgspec.structs.replace(upload, state=state, reason=reason, updated_at=now)
+    await store.save(tx, ended, now=now, check_at=None)
+    await tx.announce([events.news(events.CHANGED, ended)])
+
+
+async def _become(
+    tx: Transaction, upload: Upload, facts: dict[str, Any], *, on_ready: OnReady, now: datetime
+) -> Upload:
+    after = rules.learn(upload, **facts)
+    if after is upload:
+        return upload
+    after = msgspec.structs.replace(after, updated_at=now, redrives=0)
+    check_at = rules.next_check(after.state, redrives=after.redrives, now=now)
+    await store.save(tx, after, now=now, check_at=check_at)
+    if after.state != upload.state:
+        await tx.announce([events.news(events.CHANGED, after)])
+        if after.state == "ready":
+            await on_ready(tx, ready_file(after))
+    return after
+
+
+async def _insert(
+    tx: Transaction, new: Sequence[NewUpload], *, project_id: UUID, bucket: str
+) -> list[Upload]:
+    if not new:
+        return []
+    busy = len(new) > rules.BUSY_TENANT or await store.is_busy(tx, rules.BUSY_TENANT)
+    lane = "bulk" if busy else "live"
+    keys = [Place(lane, tx.tenant_id, n.upload_id).key for n in new]
+    return await store.insert(tx, new, project_id=project_id, bucket=bucket, lane=lane, keys=keys)
+
+
+def _problem(new: NewUpload) -> Problem | None:
+    try:
+        rules.check_new(new)
+    except Problem as problem:
+        return problem
+    return None
+
+
+def _with_urls(storage: Storage, opened: list[Opened]) -> list[Opened]:
+    waiting = [i for i, o in enumerate(opened) if o.upload and o.upload.state in rules.AWAITING_BYTES]
+    for i in waiting[: rules.URLS_PER_BATCH]:
+        upload = opened[i].upload
+        assert upload is not None  # noqa: S101 - chosen so, one line above
+        opened[i] = msgspec.structs.replace(opened[i], put=_sign(storage, upload))
+    return opened
+
+
+def _sign(storage: Storage, upload: Upload) -> SignedUrl:
+    return storage.sign_write(
+        bucket=upload.bucket,
+        key=upload.key,
+        size=upload.size_bytes,
+        content_type=upload.content_type,
+        sha256=upload.sha256,
+    )
+
+
+def _scope(caller: Caller) -> Scope:
+    return Scope(caller.tenant_id, caller.person_id, caller.request_id)

@@ -1,0 +1,128 @@
+"""SQL of uploads: one function, one statement."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from buildpeer.modules.uploads.rules import NewUpload, Upload
+from buildpeer.platform.db import Transaction, record, records
+
+_COLUMNS = """
+upload_id, tenant_id, project_id, created_by, kind, name, size_bytes, content_type, sha256, lane, bucket, key, state,
+reason, version_id, verdict, scan_reason, scanner, derived, created_at, updated_at, redrives
+"""
+INSERT = f"""
+insert into uploads (tenant_id, project_id, created_by, bucket, lane, upload_id, key, kind, name, size_bytes,
+  content_type, sha256)
+select $1, $2, $3, $4, $5, n.* from unnest($6::uuid[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::text[],
+  $12::bytea[]) as n
+on conflict do nothing
+returning {_COLUMNS}
+"""  # noqa: S608 - built from constants of this file
+BY_IDS = f"select {_COLUMNS} from uploads where tenant_id = $1 and upload_id = any ($2)"  # noqa: S608
+LOCK = f"select {_COLUMNS} from uploads where tenant_id = $1 and upload_id = $2 for update"  # noqa: S608
+PAGE = f"""
+select {_COLUMNS} from uploads
+where tenant_id = $1 and ($2::uuid is null or project_id = $2) and ($3::text is null or state = $3)
+  and ($4::timestamptz is null or (created_at, upload_id) < ($4, $5))
+order by created_at desc, upload_id desc limit $6
+"""  # noqa: S608
+SAVE = """
+update uploads set state = $3, reason = $4, version_id = $5, verdict = $6, scan_reason = $7, scanner = $8,
+  derived = $9, updated_at = $10, check_at = $11, redrives = $12
+where tenant_id = $1 and upload_id = $2
+"""
+CANCEL = f"""
+update uploads set state = 'cancelled', reason = 'cancelled_by_sender', updated_at = $3, check_at = null
+where tenant_id = $1 and upload_id = $2 and state in ('requested', 'receiving')
+returning {_COLUMNS}
+"""  # noqa: S608
+IS_BUSY = "select app.has_more_open_uploads_than($1)"
+DUE = "select tenant_id, upload_id from app.due_uploads($1)"
+
+
+async def insert(
+    tx: Transaction,
+    new: Sequence[NewUpload],
+    *,
+    project_id: UUID,
+    bucket: str,
+    lane: str,
+    keys: Sequence[str],
+) -> list[Upload]:
+    """Insert those whose id is free; returns them, in no order."""
+    rows = await tx.all(
+        INSERT,
+        tx.tenant_id,
+        project_id,
+        tx.person_id,
+        bucket,
+        lane,
+        [n.upload_id for n in new],
+        list(keys),
+        [n.kind for n in new],
+        [n.name for n in new],
+        [n.size_bytes for n in new],
+        [n.content_type for n in new],
+        [n.digest for n in new],
+    )
+    return records(rows, Upload)
+
+
+async def by_ids(tx: Transaction, ids: Sequence[UUID]) -> list[Upload]:
+    """Those of these uploads that the caller may see."""
+    return records(await tx.all(BY_IDS, tx.tenant_id, list(ids)), Upload)
+
+
+async def lock(tx: Transaction, upload_id: UUID) -> Upload | None:
+    """One upload, locked until the transaction ends."""
+    row = await tx.one(LOCK, tx.tenant_id, upload_id)
+    return None if row is None else record(row, Upload)
+
+
+async def page(
+    tx: Transaction,
+    *,
+    project_id: UUID | None,
+    state: str | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[Upload]:
+    """Uploads, newest first, after a time and id."""
+    time, upload_id = after or (None, None)
+    return records(await tx.all(PAGE, tx.tenant_id, project_id, state, time, upload_id, limit), Upload)
+
+
+async def save(tx: Transaction, upload: Upload, *, now: datetime, check_at: datetime | None) -> None:
+    """Write what an upload has become; its row is locked by this transaction."""
+    await tx.run(
+        SAVE,
+        upload.tenant_id,
+        upload.upload_id,
+        upload.state,
+        upload.reason,
+        upload.version_id,
+        upload.verdict,
+        upload.scan_reason,
+        upload.scanner,
+        upload.derived,
+        now,
+        check_at,
+        upload.redrives,
+    )
+
+
+async def cancel(tx: Transaction, upload_id: UUID, *, now: datetime) -> Upload | None:
+    """Cancel an upload that still awaits bytes; None if it doesn't."""
+    row = await tx.one(CANCEL, tx.tenant_id, upload_id, now)
+    return None if row is None else record(row, Upload)
+
+
+async def is_busy(tx: Transaction, most: int) -> bool:
+    """Whether the whole tenant has more than `most` open uploads."""
+    return bool(await tx.value(IS_BUSY, most))
+
+
+async def due(tx: Transaction, limit: int) -> list[tuple[UUID, UUID]]:
+    """Uploads of any tenant that the sweeper should look at, as (tenant_id, upload_id), lent for a minute."""
+    return [(row["tenant_id"], row["upload_id"]) for row in await tx.all(DUE, limit)]

@@ -1,0 +1,26 @@
+"""The one place where AWS clients are made."""
+
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from buildpeer.platform.config import Settings
+
+
+def client(service: str, settings: Settings, *, pool: int = 10) -> Any:
+    """A boto3 client of `service` with our time-outs and retries; thread-safe, with `pool` connections.
+
+    Against the local stack buckets are addressed by path, on AWS by host name in their own region.
+    """
+    config = Config(
+        region_name=settings.aws_region,
+        signature_version="s3v4" if service == "s3" else None,
+        s3={"addressing_style": "path" if settings.aws_endpoint_url else "virtual"},
+        retries={"mode": "standard", "total_max_attempts": 4},
+        connect_timeout=5,
+        read_timeout=30,
+        max_pool_connections=pool,
+        parameter_validation=False,
+    )
+    return boto3.session.Session().client(service, endpoint_url=settings.aws_endpoint_url, config=config)

@@ -1,0 +1,152 @@
+"""Postgres: transactions that know whose they are.
+
+Every transaction begins by saying, in one statement and for itself alone, which tenant, person and request it
+serves; row-level security does the rest. The pattern is that of Supabase Storage's `database/postgres/scope.ts`.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from buildpeer.platform import messaging
+
+_BEGIN = """
+select set_config('app.tenant_id', $1, true), set_config('app.person_id', $2, true),
+       set_config('app.request_id', $3, true)
+"""
+_OUTBOX = """
+insert into outbox (tenant_id, destination, project_id, type, body)
+select (r ->> 'tenant_id')::uuid, r ->> 'destination', (r ->> 'project_id')::uuid, r ->> 'type', r -> 'body'
+from jsonb_array_elements($1::jsonb) with ordinality as u (r, o) order by o
+"""
+
+
+class ScopeError(RuntimeError):
+    """A transaction was asked for without saying for whom."""
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Whom a transaction serves: a person in a tenant, or BuildPeer itself in a tenant (`person_id` None),
+    or a person before any tenant is chosen (`tenant_id` None).
+    """
+
+    tenant_id: UUID | None
+    person_id: UUID | None
+    request_id: str = ""
+
+
+class Transaction:
+    """An open transaction; a thin cover of asyncpg's connection that can also announce."""
+
+    def __init__(self, connection: Any, scope: Scope | None) -> None:
+        self._connection = connection
+        self.scope = scope
+
+    @property
+    def tenant_id(self) -> UUID:
+        """The tenant of this transaction; ScopeError if it has none."""
+        if self.scope is None or self.scope.tenant_id is None:
+            raise ScopeError("this transaction has no tenant")
+        return self.scope.tenant_id
+
+    @property
+    def person_id(self) -> UUID:
+        """The person of this transaction; ScopeError if it is BuildPeer's own."""
+        if self.scope is None or self.scope.person_id is None:
+            raise ScopeError("this transaction has no person")
+        return self.scope.person_id
+
+    async def all(self, sql: str, *args: Any) -> list[Any]:
+        """Every row."""
+        return await self._connection.fetch(sql, *args)
+
+    async def one(self, sql: str, *args: Any) -> Any | None:
+        """The first row, or None."""
+        return await self._connection.fetchrow(sql, *args)
+
+    async def value(self, sql: str, *args: Any) -> Any:
+        """The first column of the first row, or None."""
+        return await self._connection.fetchval(sql, *args)
+
+    async def run(self, sql: str, *args: Any) -> None:
+        """Run a statement whose rows nobody wants."""
+        await self._connection.execute(sql, *args)
+
+    async def announce(self, messages: Iterable["messaging.Outgoing"]) -> None:
+        """Leave messages in the outbox; they go out once this transaction has committed, in this order."""
+        rows = [{"tenant_id": self.tenant_id, **msgspec.to_builtins(message)} for message in messages]
+        if rows:
+            await self.run(_OUTBOX, rows)
+
+
+class Database:
+    """A pool of connections of one role."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def connect(cls, url: str, *, size: int = 10) -> Self:
+        """Open a pool of at most `size` connections; `url` is a libpq address."""
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=size,
+            init=_codecs,
+            command_timeout=30,
+            server_settings={"application_name": "buildpeer", "lock_timeout": "5000", "timezone": "UTC"},
+        )
+        return cls(pool)
+
+    async def close(self) -> None:
+        """Close every connection, waiting for those in use."""
+        await self._pool.close()
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, scope: Scope) -> AsyncIterator[Transaction]:
+        """One transaction for `scope`: commits when the block ends, rolls back when it raises.
+
+        Raises ScopeError for a scope that names neither tenant nor person: it would see nothing, or the wrong thing.
+        """
+        if scope.tenant_id is None and scope.person_id is None:
+            raise ScopeError("a transaction needs a tenant or a person")
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.fetchrow(
+                _BEGIN, _text(scope.tenant_id), _text(scope.person_id), scope.request_id[:200]
+            )
+            yield Transaction(connection, scope)
+
+    @contextlib.asynccontextmanager
+    async def across_tenants(self) -> AsyncIterator[Transaction]:
+        """A transaction without a tenant: it sees no tenant's rows and may only call the named functions."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            yield Transaction(connection, None)
+
+
+def record(row: Any, shape: type[Any]) -> Any:
+    """A database row as a msgspec struct of type `shape`, field by column name."""
+    return msgspec.convert(dict(row), shape, strict=False, builtin_types=(bytes, UUID, datetime))
+
+
+def records(rows: Sequence[Any], shape: type[Any]) -> list[Any]:
+    """Database rows as structs of type `shape`."""
+    return [record(row, shape) for row in rows]
+
+
+def _text(value: UUID | None) -> str:
+    return "" if value is None else str(value)
+
+
+async def _codecs(connection: Any) -> None:
+    encoder = msgspec.json.Encoder()
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: encoder.encode(value).decode(),
+        decoder=msgspec.json.decode,
+    )

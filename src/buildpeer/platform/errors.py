@@ -1,0 +1,63 @@
+"""The closed list of problems that people and programs may meet, as RFC 9457 problem details.
+
+A service raises `Problem("code", …)`; the http door turns it into `application/problem+json`. A code that is not
+in `CODES` can't be raised, so the list is whole.
+"""
+
+from typing import Any
+
+import msgspec
+
+
+class Code(msgspec.Struct, frozen=True):
+    """One kind of problem: its HTTP status and a title that never changes."""
+
+    status: int
+    title: str
+
+
+CODES: dict[str, Code] = {
+    "bad_request": Code(400, "The request can't be read"),
+    "bad_credentials": Code(401, "E-mail or password is wrong"),
+    "not_signed_in": Code(401, "Sign in first"),
+    "token_expired": Code(401, "The access token has expired"),
+    "session_ended": Code(401, "The session has ended; sign in again"),
+    "not_allowed": Code(403, "Your role does not allow this"),
+    "not_found": Code(404, "There is no such thing, or it is not yours to see"),
+    "method_not_allowed": Code(405, "This address does not take that method"),
+    "upload_conflict": Code(409, "This upload id is taken by another upload"),
+    "upload_closed": Code(409, "The upload takes no more bytes"),
+    "body_too_large": Code(413, "The request body is too large"),
+    "unsupported_media_type": Code(415, "The request body must be JSON"),
+    "invalid": Code(422, "A field does not hold what it should"),
+    "batch_too_large": Code(422, "Too many uploads in one call"),
+    "batch_empty": Code(422, "No uploads in the call"),
+    "file_empty": Code(422, "The file is empty"),
+    "file_too_large": Code(422, "The file is too large"),
+    "name_invalid": Code(422, "The name can't be a file name"),
+    "id_invalid": Code(422, "The id is not a UUIDv7"),
+    "internal": Code(500, "Something broke on our side"),
+    "unavailable": Code(503, "A part of the service is away; try again"),
+}
+
+
+class Problem(Exception):
+    """An expected failure, told to the caller; `detail` is a sentence about this very case."""
+
+    def __init__(self, code: str, detail: str = "", **extra: Any) -> None:
+        self.code = code
+        self.kind = CODES[code]
+        self.detail = detail or self.kind.title
+        self.extra = extra
+        super().__init__(f"{code}: {self.detail}")
+
+    def body(self) -> dict[str, Any]:
+        """The problem as the fields of RFC 9457, plus our stable `code`."""
+        return {
+            "type": f"https://buildpeer.dev/problems/{self.code}",
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+            "code": self.code,
+            **self.extra,
+        }
