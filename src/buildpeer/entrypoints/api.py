@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from granian.constants import Interfaces
@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> Litestar:
     """The application; it opens its connections when it starts and closes them when it stops."""
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+    async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
         app.state.db = await Database.connect(settings.database_url)
         app.state.storage = Storage(settings, now=clock.now)
         app.state.wakeups = Wakeups(settings.valkey_url)

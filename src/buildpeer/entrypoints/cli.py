@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -61,6 +62,8 @@ def worker() -> None:
     from buildpeer.entrypoints.worker import run
 
     asyncio.run(run(_settings("database_url", "valkey_url")))
+    logging.shutdown()
+    os._exit(0)  # threads that still wait for a queue would hold the exit up, and have nothing to lose
 
 
 @main.command()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import boto3
+from boto3.session import Session
 from botocore.config import Config
 
 from buildpeer.platform.config import Settings
@@ -23,4 +23,4 @@ def client(service: str, settings: Settings, *, pool: int = 10) -> Any:
         max_pool_connections=pool,
         parameter_validation=False,
     )
-    return boto3.session.Session().client(service, endpoint_url=settings.aws_endpoint_url, config=config)
+    return Session().client(service, endpoint_url=settings.aws_endpoint_url, config=config)

@@ -44,9 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """
         source = os.environ if env is None else env
         known = set(cls.__struct_fields__)
-        raw: dict[str, Any] = {
-            name: source[PREFIX + name.upper()] for name in known if PREFIX + name.upper() in source
-        }
+        raw: dict[str, Any] = {name: source[PREFIX + name.upper()] for name in known if PREFIX + name.upper() in source}
         try:
             return msgspec.convert(raw, cls, strict=False)
         except msgspec.ValidationError as exc:

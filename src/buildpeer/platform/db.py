@@ -5,7 +5,7 @@ serves; row-level security does the rest. The pattern is that of Supabase Storag
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
@@ -108,7 +108,7 @@ class Database:
         await self._pool.close()
 
     @contextlib.asynccontextmanager
-    async def transaction(self, scope: Scope) -> AsyncIterator[Transaction]:
+    async def transaction(self, scope: Scope) -> AsyncGenerator[Transaction, None]:
         """One transaction for `scope`: commits when the block ends, rolls back when it raises.
 
         Raises ScopeError for a scope that names neither tenant nor person: it would see nothing, or the wrong thing.
@@ -116,13 +116,11 @@ class Database:
         if scope.tenant_id is None and scope.person_id is None:
             raise ScopeError("a transaction needs a tenant or a person")
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.fetchrow(
-                _BEGIN, _text(scope.tenant_id), _text(scope.person_id), scope.request_id[:200]
-            )
+            await connection.fetchrow(_BEGIN, _text(scope.tenant_id), _text(scope.person_id), scope.request_id[:200])
             yield Transaction(connection, scope)
 
     @contextlib.asynccontextmanager
-    async def across_tenants(self) -> AsyncIterator[Transaction]:
+    async def across_tenants(self) -> AsyncGenerator[Transaction, None]:
         """A transaction without a tenant: it sees no tenant's rows and may only call the named functions."""
         async with self._pool.acquire() as connection, connection.transaction():
             yield Transaction(connection, None)
@@ -143,10 +141,12 @@ def _text(value: UUID | None) -> str:
 
 
 async def _codecs(connection: Any) -> None:
-    encoder = msgspec.json.Encoder()
+    def encode(value: Any) -> str:
+        return msgspec.json.encode(value).decode()
+
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
-        encoder=lambda value: encoder.encode(value).decode(),
+        encoder=encode,
         decoder=msgspec.json.decode,
     )

@@ -41,7 +41,7 @@ CODES: dict[str, Code] = {
 }
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
     """An expected failure, told to the caller; `detail` is a sentence about this very case."""
 
     def __init__(self, code: str, detail: str = "", **extra: Any) -> None:

@@ -9,32 +9,43 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
-from uuid import UUID
 
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import (
-    ClientException,
-    HTTPException,
-    MethodNotAllowedException,
-    NotFoundException,
-    SerializationException,
-    ValidationException,
-)
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from buildpeer.platform import messages
 from buildpeer.platform.auth import Caller, Tokens
+from buildpeer.platform.config import Settings
+from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
+from buildpeer.platform.realtime import Wakeups
+from buildpeer.platform.storage import Storage
 
 T = TypeVar("T")
 _log = structlog.get_logger()
 
-Cursor = Annotated[str | None, Parameter(query="cursor", required=False, description="next_cursor of the page before")]
-Limit = Annotated[int, Parameter(query="limit", ge=1, le=200, description="Most items to return")]
+Cursor = Annotated[
+    str | None, QueryParameter(name="cursor", required=False, description="next_cursor of the page before")
+]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=200, description="Most items to return")]
 DEFAULT_LIMIT = 50
+
+# What a door may ask for by name; `entrypoints/api` provides them.
+DatabaseDep = NamedDependency[Database]
+StorageDep = NamedDependency[Storage]
+WakeupsDep = NamedDependency[Wakeups]
+TokensDep = NamedDependency[Tokens]
+SettingsDep = NamedDependency[Settings]
+CallerDep = NamedDependency[Caller]
+NowDep = NamedDependency[datetime]
+LanguageDep = NamedDependency[str]
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
 
 
 class Page(msgspec.Struct, Generic[T]):
@@ -93,7 +104,7 @@ def request_id(request: Request[Any, Any, Any]) -> str:
     return str(request.scope["state"].get("request_id", ""))
 
 
-async def caller(request: Request[Any, Any, Any], tokens: Tokens, now: datetime) -> Caller:
+async def caller(request: Request[Any, Any, Any], tokens: TokensDep, now: NowDep) -> Caller:
     """Who calls, by the bearer token.
 
     Raises Problem not_signed_in or token_expired.
@@ -139,21 +150,10 @@ def on_unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[d
 
 
 def _translate(exc: HTTPException) -> Problem:
-    if isinstance(exc, NotFoundException):
-        return Problem("not_found")
-    if isinstance(exc, MethodNotAllowedException):
-        return Problem("method_not_allowed")
     if isinstance(exc, ValidationException):
         return Problem("invalid", _field_errors(exc))
-    if isinstance(exc, SerializationException):
-        return Problem("bad_request", exc.detail)
-    if exc.status_code == 413:
-        return Problem("body_too_large")
-    if exc.status_code == 415:
-        return Problem("unsupported_media_type")
-    if isinstance(exc, ClientException):
-        return Problem("bad_request", exc.detail)
-    return Problem("internal")
+    code = _CODES.get(exc.status_code, "bad_request" if exc.status_code < 500 else "internal")
+    return Problem(code, exc.detail if code == "bad_request" else "")
 
 
 def _field_errors(exc: ValidationException) -> str:
@@ -161,11 +161,3 @@ def _field_errors(exc: ValidationException) -> str:
     if not isinstance(extra, list):
         return exc.detail
     return "; ".join(f"{item.get('key', 'body')}: {item.get('message', '')}" for item in extra)
-
-
-def parse_uuid(text: str) -> UUID | None:
-    """A UUID, or None for text that is none."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -51,9 +51,7 @@ class Queues:
             MessageSystemAttributeNames=["ApproximateReceiveCount"],
         )
         return [
-            Message(
-                m["MessageId"], m["ReceiptHandle"], m["Body"], int(m["Attributes"]["ApproximateReceiveCount"])
-            )
+            Message(m["MessageId"], m["ReceiptHandle"], m["Body"], int(m["Attributes"]["ApproximateReceiveCount"]))
             for m in answer.get("Messages", [])
         ]
 

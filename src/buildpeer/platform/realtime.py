@@ -7,7 +7,7 @@ now and then unasked.
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from uuid import UUID
 
 import redis.asyncio as valkey
@@ -34,7 +34,7 @@ class Wakeups:
             _log.warning("wakeup_not_sent", error=str(exc))
 
     @contextlib.contextmanager
-    def listen(self, tenant_id: UUID) -> Iterator[asyncio.Event]:
+    def listen(self, tenant_id: UUID) -> Generator[asyncio.Event, None, None]:
         """An event that is set whenever there is news in the tenant."""
         event = asyncio.Event()
         self._waiting[tenant_id].add(event)
@@ -46,7 +46,7 @@ class Wakeups:
                 del self._waiting[tenant_id]
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncGenerator[None, None]:
         """Listen for as long as the block lasts."""
         task = asyncio.create_task(self._run())
         try:

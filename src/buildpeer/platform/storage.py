@@ -116,9 +116,7 @@ class Storage:
         self._endpoint = settings.public_s3_url or settings.aws_endpoint_url
         self._now = now
 
-    def sign_write(
-        self, *, bucket: str, key: str, size: int, content_type: str, sha256: bytes
-    ) -> SignedUrl:
+    def sign_write(self, *, bucket: str, key: str, size: int, content_type: str, sha256: bytes) -> SignedUrl:
         """A URL that can write `key` once, with exactly these bytes: length, type and SHA-256 are signed."""
         headers = {
             "content-length": str(size),
@@ -126,7 +124,7 @@ class Storage:
             "if-none-match": "*",
             "x-amz-checksum-sha256": _base64(sha256),
         }
-        return self._sign("PUT", bucket, key, WRITE_LIFE, headers, {})
+        return self._sign("PUT", bucket=bucket, key=key, lifetime=WRITE_LIFE, headers=headers, query={})
 
     def sign_read(
         self, *, bucket: str, key: str, version_id: str | None, filename: str, content_type: str
@@ -137,7 +135,7 @@ class Storage:
             "response-content-type": content_type,
             **({"versionId": version_id} if version_id else {}),
         }
-        return self._sign("GET", bucket, key, READ_LIFE, {}, query)
+        return self._sign("GET", bucket=bucket, key=key, lifetime=READ_LIFE, headers={}, query=query)
 
     async def head(self, *, bucket: str, key: str) -> StoredObject | None:
         """The newest version of an object, or None when there is none."""
@@ -156,6 +154,7 @@ class Storage:
     def _sign(
         self,
         method: str,
+        *,
         bucket: str,
         key: str,
         lifetime: timedelta,
@@ -187,9 +186,7 @@ class Storage:
     def _current_credentials(self) -> Credentials:
         source = self._credentials
         frozen = source.get_frozen_credentials()
-        return Credentials(
-            frozen.access_key, frozen.secret_key, frozen.token, getattr(source, "_expiry_time", None)
-        )
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token, getattr(source, "_expiry_time", None))
 
     async def _call(self, operation: str, **params: Any) -> dict[str, Any]:
         loop = asyncio.get_running_loop()

@@ -10,9 +10,7 @@ from buildpeer.platform.config import Settings
 
 def configure_logging(settings: Settings, *, process: str) -> None:
     """Send this process's logs to standard error, each line naming `process`."""
-    renderer = (
-        structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer(colors=False)
-    )
+    renderer = structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer(colors=False)
     level = logging.getLevelNamesMapping()[settings.log_level]
     structlog.configure(
         processors=[

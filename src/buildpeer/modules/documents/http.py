@@ -6,17 +6,26 @@ from uuid import UUID
 
 import msgspec
 from litestar import Controller, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from buildpeer.facts import Media
 from buildpeer.modules.documents import service
 from buildpeer.modules.documents.service import RenditionName
 from buildpeer.modules.documents.store import Document
-from buildpeer.platform.auth import Caller
-from buildpeer.platform.db import Database
-from buildpeer.platform.http import DEFAULT_LIMIT, Cursor, Limit, Page, page, read_cursor
+from buildpeer.platform.http import (
+    DEFAULT_LIMIT,
+    CallerDep,
+    Cursor,
+    DatabaseDep,
+    LanguageDep,
+    Limit,
+    Page,
+    StorageDep,
+    page,
+    read_cursor,
+)
 from buildpeer.platform.messages import reason_text
-from buildpeer.platform.storage import SignedUrl, Storage
+from buildpeer.platform.storage import SignedUrl
 
 
 class DocumentView(msgspec.Struct, kw_only=True):
@@ -52,10 +61,11 @@ class DocumentsController(Controller):
     @get(summary="List documents")
     async def list_documents(
         self,
-        caller: Caller,
-        db: Database,
-        language: str,
-        project_id: Annotated[UUID | None, Parameter(query="project_id", required=False)] = None,
+        *,
+        caller: CallerDep,
+        db: DatabaseDep,
+        language: LanguageDep,
+        project_id: Annotated[UUID | None, QueryParameter(name="project_id", required=False)] = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> Page[DocumentView]:
@@ -71,19 +81,22 @@ class DocumentsController(Controller):
 
     @get("/{document_id:uuid}", summary="One document")
     async def get_document(
-        self, document_id: UUID, caller: Caller, db: Database, language: str
+        self, document_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, language: LanguageDep
     ) -> DocumentView:
         """A document and what is known of its content."""
         return _view(await service.get_document(db, caller=caller, document_id=document_id), language)
 
     @post("/{document_id:uuid}/downloads", summary="A read URL")
     async def download(
-        self, document_id: UUID, data: Wanted, caller: Caller, db: Database, storage: Storage
+        self,
+        document_id: FromPath[UUID],
+        data: JSONBody[Wanted],
+        caller: CallerDep,
+        db: DatabaseDep,
+        storage: StorageDep,
     ) -> SignedUrl:
         """A URL for the original or a picture of it, good for five minutes; the audit trail says who asked."""
-        return await service.download(
-            db, storage, caller=caller, document_id=document_id, rendition=data.rendition
-        )
+        return await service.download(db, storage, caller=caller, document_id=document_id, rendition=data.rendition)
 
 
 def _view(document: Document, language: str) -> DocumentView:

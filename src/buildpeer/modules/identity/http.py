@@ -1,16 +1,14 @@
 """Doors for sign-in and tokens."""
 
-from datetime import datetime
 from typing import Any
 
 import msgspec
 from litestar import Controller, Request, delete, post
+from litestar.params import JSONBody
 
 from buildpeer.modules.identity import service
 from buildpeer.modules.identity.service import SignedIn
-from buildpeer.platform.auth import Caller, Tokens
-from buildpeer.platform.db import Database
-from buildpeer.platform.http import request_id
+from buildpeer.platform.http import CallerDep, DatabaseDep, NowDep, TokensDep, request_id
 
 
 class Credentials(msgspec.Struct):
@@ -34,7 +32,12 @@ class IdentityController(Controller):
 
     @post("/sessions", summary="Sign in")
     async def sign_in(
-        self, data: Credentials, request: Request[Any, Any, Any], db: Database, tokens: Tokens, now: datetime
+        self,
+        data: JSONBody[Credentials],
+        request: Request[Any, Any, Any],
+        db: DatabaseDep,
+        tokens: TokensDep,
+        now: NowDep,
     ) -> SignedIn:
         """Begin a session with e-mail and password."""
         return await service.sign_in(
@@ -43,14 +46,12 @@ class IdentityController(Controller):
 
     @post("/tokens", status_code=200, summary="Exchange a refresh token")
     async def refresh(
-        self, data: Refresh, request: Request[Any, Any, Any], db: Database, tokens: Tokens, now: datetime
+        self, data: JSONBody[Refresh], request: Request[Any, Any, Any], db: DatabaseDep, tokens: TokensDep, now: NowDep
     ) -> SignedIn:
         """The next access and refresh token; the same refresh token gives the same answer for a minute."""
-        return await service.refresh(
-            db, tokens, token=data.refresh_token, now=now, request_id=request_id(request)
-        )
+        return await service.refresh(db, tokens, token=data.refresh_token, now=now, request_id=request_id(request))
 
     @delete("/sessions/current", summary="Sign out")
-    async def sign_out(self, caller: Caller, db: Database, now: datetime) -> None:
+    async def sign_out(self, caller: CallerDep, db: DatabaseDep, now: NowDep) -> None:
         """End this session; its refresh token is worth nothing from now on."""
         await service.sign_out(db, caller=caller, now=now)

@@ -99,9 +99,7 @@ async def refresh(db: Database, tokens: Tokens, *, token: str, now: datetime, re
     successor = RefreshClaim(claim.person_id, claim.session_id, claim.generation + 1)
     async with db.transaction(Scope(None, claim.person_id, request_id)) as tx:
         person = await _person(tx, claim.person_id)
-    return _signed_in(
-        tokens, successor, person=person, tenant=tenant, tenants=tenants, issued_at=issued_at, now=now
-    )
+    return _signed_in(tokens, successor, person=person, tenant=tenant, tenants=tenants, issued_at=issued_at, now=now)
 
 
 async def sign_out(db: Database, *, caller: Caller, now: datetime) -> None:

@@ -5,15 +5,13 @@ from typing import Annotated
 
 import msgspec
 from litestar import Controller, get
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 from litestar.response import Stream
 
 from buildpeer.modules.notifications import service
 from buildpeer.modules.notifications.service import Event, Nothing, Reset
-from buildpeer.platform.auth import Caller
-from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
-from buildpeer.platform.realtime import Wakeups
+from buildpeer.platform.http import CallerDep, DatabaseDep, WakeupsDep
 
 _RETRY_MS = 1000
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -28,10 +26,10 @@ class EventsController(Controller):
     @get(summary="Follow events", media_type="text/event-stream")
     async def follow(
         self,
-        caller: Caller,
-        db: Database,
-        wakeups: Wakeups,
-        last_event_id: Annotated[str | None, Parameter(header="Last-Event-ID", required=False)] = None,
+        caller: CallerDep,
+        db: DatabaseDep,
+        wakeups: WakeupsDep,
+        last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID", required=False)] = None,
     ) -> Stream:
         """Events of the files that the caller may see, after `Last-Event-ID`, or from now on without one.
 

@@ -6,9 +6,7 @@ from litestar import Controller, get
 
 from buildpeer.modules.projects import service
 from buildpeer.modules.projects.service import Project
-from buildpeer.platform.auth import Caller
-from buildpeer.platform.db import Database
-from buildpeer.platform.http import DEFAULT_LIMIT, Cursor, Limit, Page, page, read_cursor
+from buildpeer.platform.http import DEFAULT_LIMIT, CallerDep, Cursor, DatabaseDep, Limit, Page, page, read_cursor
 
 
 class ProjectsController(Controller):
@@ -19,7 +17,7 @@ class ProjectsController(Controller):
 
     @get(summary="List projects")
     async def list_projects(
-        self, caller: Caller, db: Database, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+        self, caller: CallerDep, db: DatabaseDep, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
     ) -> Page[Project]:
         """Projects that the caller belongs to, by name."""
         after = read_cursor(cursor, tuple[str, UUID])

@@ -18,9 +18,7 @@ class Project(msgspec.Struct, frozen=True):
     timezone: str
 
 
-async def list_projects(
-    db: Database, *, caller: Caller, after: tuple[str, UUID] | None, limit: int
-) -> list[Project]:
+async def list_projects(db: Database, *, caller: Caller, after: tuple[str, UUID] | None, limit: int) -> list[Project]:
     """The caller's projects by name, at most `limit`, after a name and id."""
     async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
         rows = await store.page(tx, after=after, limit=limit)

@@ -11,7 +11,6 @@ from buildpeer.modules.uploads import service
 from buildpeer.modules.uploads.rules import place_of
 from buildpeer.platform.db import Database
 
-
 _GUARDDUTY_VERDICTS = {"NO_THREATS_FOUND": "clean", "THREATS_FOUND": "infected"}
 
 
@@ -26,9 +25,7 @@ async def on_fact(db: Database, body: str, *, on_ready: service.OnReady, now: da
     if read is None:
         raise ValueError(f"no fact of ours: {event.source} {event.detail_type}")
     key, version_id, known = read(event.detail)
-    await service.learn(
-        db, place=place_of(key), version_id=version_id, facts=known, on_ready=on_ready, now=now
-    )
+    await service.learn(db, place=place_of(key), version_id=version_id, facts=known, on_ready=on_ready, now=now)
 
 
 Known = tuple[str, str, dict[str, Any]]

@@ -6,18 +6,28 @@ from uuid import UUID
 
 import msgspec
 from litestar import Controller, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from buildpeer.modules.uploads import rules, service
 from buildpeer.modules.uploads.rules import Kind, NewUpload, State, Upload
 from buildpeer.modules.uploads.service import Opened
-from buildpeer.platform.auth import Caller
-from buildpeer.platform.config import Settings
-from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
-from buildpeer.platform.http import DEFAULT_LIMIT, Cursor, Limit, Page, page, read_cursor
+from buildpeer.platform.http import (
+    DEFAULT_LIMIT,
+    CallerDep,
+    Cursor,
+    DatabaseDep,
+    LanguageDep,
+    Limit,
+    NowDep,
+    Page,
+    SettingsDep,
+    StorageDep,
+    page,
+    read_cursor,
+)
 from buildpeer.platform.messages import reason_text
-from buildpeer.platform.storage import SignedUrl, Storage
+from buildpeer.platform.storage import SignedUrl
 
 
 class UploadView(msgspec.Struct, kw_only=True):
@@ -92,13 +102,14 @@ class UploadsController(Controller):
     )
     async def open_uploads(
         self,
-        project_id: UUID,
-        data: Batch,
-        caller: Caller,
-        db: Database,
-        storage: Storage,
-        settings: Settings,
-        language: str,
+        *,
+        project_id: FromPath[UUID],
+        data: JSONBody[Batch],
+        caller: CallerDep,
+        db: DatabaseDep,
+        storage: StorageDep,
+        settings: SettingsDep,
+        language: LanguageDep,
     ) -> Results:
         """Open uploads in one transaction, each with its own verdict, idempotent by `upload_id`."""
         if not data.uploads:
@@ -115,38 +126,38 @@ class UploadsController(Controller):
             wanted=[item for item in parsed if isinstance(item, NewUpload)],
         )
         answers = iter(opened)
-        return Results(
-            [
-                _result(next(answers), language) if isinstance(item, NewUpload) else item
-                for item in parsed
-            ]
-        )
+        return Results([_result(next(answers), language) if isinstance(item, NewUpload) else item for item in parsed])
 
     @post("/uploads/{upload_id:uuid}/urls", status_code=200, summary="A fresh write URL")
-    async def sign_urls(self, upload_id: UUID, caller: Caller, db: Database, storage: Storage) -> WriteUrls:
+    async def sign_urls(
+        self, upload_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, storage: StorageDep
+    ) -> WriteUrls:
         """A write URL for one's own upload that still awaits bytes."""
         return WriteUrls(await service.sign_urls(db, storage, caller=caller, upload_id=upload_id))
 
     @post("/uploads/{upload_id:uuid}/cancellation", status_code=200, summary="Cancel an upload")
     async def cancel(
-        self, upload_id: UUID, caller: Caller, db: Database, now: datetime, language: str
+        self, upload_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, now: NowDep, language: LanguageDep
     ) -> UploadView:
         """Cancel one's own upload while it still awaits bytes."""
         return view(await service.cancel(db, caller=caller, upload_id=upload_id, now=now), language)
 
     @get("/uploads/{upload_id:uuid}", summary="One upload")
-    async def get_upload(self, upload_id: UUID, caller: Caller, db: Database, language: str) -> UploadView:
+    async def get_upload(
+        self, upload_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, language: LanguageDep
+    ) -> UploadView:
         """The state of an upload."""
         return view(await service.get_upload(db, caller=caller, upload_id=upload_id), language)
 
     @get("/uploads", summary="List uploads")
     async def list_uploads(
         self,
-        caller: Caller,
-        db: Database,
-        language: str,
-        project_id: Annotated[UUID | None, Parameter(query="project_id", required=False)] = None,
-        upload_state: Annotated[State | None, Parameter(query="state", required=False)] = None,
+        *,
+        caller: CallerDep,
+        db: DatabaseDep,
+        language: LanguageDep,
+        project_id: Annotated[UUID | None, QueryParameter(name="project_id", required=False)] = None,
+        upload_state: Annotated[State | None, QueryParameter(name="state", required=False)] = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> Page[UploadView]:

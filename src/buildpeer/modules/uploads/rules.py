@@ -172,11 +172,7 @@ def learn(upload: Upload, **facts: Any) -> Upload:
     if upload.state in ENDS:
         return upload
     unknown = (None, "")
-    news = {
-        name: value
-        for name, value in facts.items()
-        if value not in unknown and getattr(upload, name) in unknown
-    }
+    news = {name: value for name, value in facts.items() if value not in unknown and getattr(upload, name) in unknown}
     if not news:
         return upload
     known = msgspec.structs.replace(upload, **news)

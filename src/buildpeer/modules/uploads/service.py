@@ -64,9 +64,7 @@ async def open_uploads(
         upload = known.get(new.upload_id)
         if new.upload_id in refused:
             opened.append(Opened(new.upload_id, "rejected", problem=refused[new.upload_id]))
-        elif upload is None or not rules.same_content(
-            upload, new, project_id=project_id, person_id=caller.person_id
-        ):
+        elif upload is None or not rules.same_content(upload, new, project_id=project_id, person_id=caller.person_id):
             opened.append(Opened(new.upload_id, "conflict", problem=Problem("upload_conflict")))
         else:
             verdict = "opened" if new.upload_id in unanswered else "known"
@@ -247,9 +245,7 @@ async def _become(
     return after
 
 
-async def _insert(
-    tx: Transaction, new: Sequence[NewUpload], *, project_id: UUID, bucket: str
-) -> list[Upload]:
+async def _insert(tx: Transaction, new: Sequence[NewUpload], *, project_id: UUID, bucket: str) -> list[Upload]:
     if not new:
         return []
     busy = len(new) > rules.BUSY_TENANT or await store.is_busy(tx, rules.BUSY_TENANT)
