@@ -58,7 +58,7 @@ create table tenants (
 );
 alter table tenants enable row level security;
 alter table tenants force row level security;
-create policy tenant on tenants to buildpeer_app, buildpeer_worker
+create policy tenant on tenants to buildpeer_worker
   using (tenant_id = (select app.tenant_id())) with check (tenant_id = (select app.tenant_id()));
 grant select on tenants to buildpeer_app, buildpeer_worker;
 

@@ -41,7 +41,7 @@ alter table memberships force row level security;
 alter table sessions enable row level security;
 alter table sessions force row level security;
 
-create policy tenant on memberships to buildpeer_app, buildpeer_worker
+create policy tenant on memberships to buildpeer_worker
   using (tenant_id = (select app.tenant_id())) with check (tenant_id = (select app.tenant_id()));
 create policy own on memberships for select to buildpeer_app using (person_id = (select app.person_id()));
 create policy system_reads on memberships for select to buildpeer_system using (true);
@@ -79,6 +79,12 @@ begin atomic
 end;
 revoke all on function app.member_role() from public;
 grant execute on function app.member_role() to buildpeer_app;
+reset role;
+
+-- Who was dismissed, or never belonged, sees no colleagues, whatever tenant the transaction names.
+set role buildpeer_owner;
+create policy colleague on memberships to buildpeer_app
+  using (tenant_id = (select app.tenant_id()) and (select app.member_role()) is not null);
 reset role;
 
 set role buildpeer_audit;

@@ -59,9 +59,7 @@ async def _seed(connection: asyncpg.Connection, password_hash: str) -> None:
         await _add(connection, tenant_id, person, password_hash)
 
 
-async def _add(
-    connection: asyncpg.Connection, tenant_id: uuid.UUID, person: DemoPerson, password_hash: str
-) -> None:
+async def _add(connection: asyncpg.Connection, tenant_id: uuid.UUID, person: DemoPerson, password_hash: str) -> None:
     person_id = _id(person.email)
     await connection.execute(
         """insert into people (person_id, email, name, locale, password_hash) values ($1, $2, $3, $4, $5)

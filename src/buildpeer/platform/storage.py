@@ -117,8 +117,12 @@ class Storage:
         self._now = now
 
     def sign_write(self, *, bucket: str, key: str, size: int, content_type: str, sha256: bytes) -> SignedUrl:
-        """A URL that can write `key` once, with exactly these bytes: length, type and SHA-256 are signed."""
+        """A URL that can write `key` once, with exactly these bytes: length, type and SHA-256 are signed.
+
+        What is written is an attachment for ever, so no browser shows it as a page, by whatever URL it is read.
+        """
         headers = {
+            "content-disposition": "attachment",
             "content-length": str(size),
             "content-type": content_type,
             "if-none-match": "*",

@@ -1,0 +1,249 @@
+"""Isolation as data: `tests/isolation.yaml` says who may reach what, and this asks the database and the api."""
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+import pytest
+import yaml
+
+from buildpeer.entrypoints.api import create_app
+from buildpeer.modules.documents import store as documents
+from buildpeer.modules.uploads.facade import ReadyFile
+from buildpeer.facts import Media
+from buildpeer.platform import clock
+from buildpeer.platform.auth import Caller
+from buildpeer.platform.config import Settings
+from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.ids import new_id
+from tests.conftest import Company
+
+TABLE = yaml.safe_load((Path(__file__).parents[1] / "isolation.yaml").read_text())
+TABLES: dict[str, Any] = TABLE["tables"]
+CASES = [
+    (table, operation, who, expected if isinstance(expected, str) else expected[who])
+    for table, operations in TABLES.items()
+    for operation, expected in operations.items()
+    for who in ("owner", "manager", "field", "investor", "rival", "nobody")
+]
+
+
+class World:
+    """A tenant with one row of every table in each of two projects, its people, and strangers."""
+
+    company: Company
+    callers: dict[str, Caller]
+
+
+@pytest.fixture(scope="module")
+async def world(
+    admin: asyncpg.Connection, worker_db: Database, tokens: Any, password_hash: str
+) -> AsyncIterator[World]:
+    world = World()
+    company = world.company = await Company(admin, tokens, password_hash).found()
+    rival = await Company(admin, tokens, password_hash).found()
+    field = await company.hire("empleado_obra", company.tower)
+    foreign = await rival.hire("owner")
+    world.callers = {
+        "owner": await company.hire("owner"),
+        "manager": await company.hire("manager"),
+        "field": field,
+        "investor": await company.hire("inversionista", company.tower),
+        # Both name the tenant under attack, as a forged setting would.
+        "rival": Caller(foreign.person_id, rival.tenant_id, uuid4()),
+        "nobody": Caller(uuid4(), company.tenant_id, uuid4()),
+    }
+    await company.hire("residente", company.school)
+    await admin.execute("insert into sessions values ($1, $2, $3)", field.person_id, uuid4(), company.tenant_id)
+    for project in (company.tower, company.school):
+        await _fill(admin, worker_db, company, project, field.person_id)
+    yield world
+
+
+async def _fill(admin: Any, worker_db: Database, company: Company, project: UUID, person: UUID) -> None:
+    upload_id, tenant_id = new_id(), company.tenant_id
+    await admin.execute(
+        """insert into uploads (tenant_id, upload_id, project_id, created_by, kind, name, size_bytes, content_type,
+        sha256, lane, bucket, key) values ($1, $2, $3, $4, 'photo', 'a', 1, 'a/b', $5, 'live', 'b', 'k')""",
+        *(tenant_id, upload_id, project, person, hashlib.sha256(b"").digest()),
+    )
+    file = ReadyFile(
+        upload_id=upload_id,
+        project_id=project,
+        created_by=person,
+        kind="photo",
+        name="a",
+        size_bytes=1,
+        content_type="a/b",
+        sha256=b"",
+        bucket="b",
+        key="k",
+        version_id="v",
+        media=Media(),
+        thumbnail=None,
+        preview=None,
+        preview_reason="",
+        created_at=clock.now(),
+    )
+    async with worker_db.transaction(Scope(tenant_id, None)) as tx:
+        await documents.insert(tx, file)
+    await admin.execute(
+        "insert into event_log select $1, coalesce(max(position), 0) + 1, $2, 'test', '{}', now() from event_log",
+        *(tenant_id, project),
+    )
+
+
+TENANT_COLUMN = {"people": "person_id in (select person_id from memberships where tenant_id = $1)"}
+
+
+async def _reach(tx: Any, table: str, operation: str, tenant_id: UUID) -> list[Any]:
+    where = TENANT_COLUMN.get(table, "tenant_id = $1")
+    if operation == "select":
+        columns = "person_id, email, name, locale" if table == "people" else "*"
+        return await tx.all(f"select {columns} from {table} where {where}", tenant_id)  # noqa: S608
+    if operation == "update":
+        column = {"sessions": "ended_at", "uploads": "updated_at", "people": "name"}.get(table, "tenant_id")
+        return await tx.all(f"update {table} set {column} = {column} where {where} returning *", tenant_id)  # noqa: S608
+    if operation == "delete":
+        return await tx.all(f"delete from {table} where {where} returning *", tenant_id)  # noqa: S608
+    column = "person_id" if table == "people" else "tenant_id"
+    return await tx.all(f"insert into {table} ({column}) values ($1) returning *", tenant_id)  # noqa: S608
+
+
+@pytest.mark.parametrize(("table", "operation", "who", "expected"), CASES)
+async def test_each_cell(db: Database, world: World, table: str, operation: str, who: str, expected: str) -> None:
+    company, caller = world.company, world.callers[who]
+    rows: list[Any] | None = None
+    with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
+        async with db.transaction(Scope(caller.tenant_id, caller.person_id)) as tx:
+            rows = await _reach(tx, table, operation, company.tenant_id)
+    if expected == "denied":
+        assert rows is None
+        return
+    assert rows is not None, "the caller lacks the right altogether"
+    if expected == "none":
+        assert rows == []
+        return
+    assert rows
+    projects = {row["project_id"] for row in rows if "project_id" in row}
+    if projects:
+        assert projects == ({company.tower} if expected == "tower" else {company.tower, company.school})
+    if expected == "own":
+        assert {row["person_id"] for row in rows} == {caller.person_id}
+
+
+async def test_every_table_has_its_rows_here(admin: asyncpg.Connection) -> None:
+    found = await admin.fetch(
+        """select case when n.nspname = 'public' then c.relname else n.nspname || '.' || c.relname end as name
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.relkind in ('r', 'p') and not c.relispartition and n.nspname in ('public', 'app', 'audit')"""
+    )
+    assert {row["name"] for row in found} == set(TABLES) | set(TABLE["untenanted"])
+    for table, operations in TABLES.items():
+        missing = {"select", "insert", "update", "delete"} - set(operations)
+        assert missing <= {"insert"}, table  # inserts of one's own rows have tests of their own
+
+
+async def test_every_tenant_table_forces_row_level_security_and_begins_with_the_tenant(admin: Any) -> None:
+    rows = await admin.fetch(
+        """select c.relname, c.relrowsecurity, c.relforcerowsecurity, (
+             select a.attname from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0]
+             where i.indrelid = c.oid and i.indisprimary) as leading
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.relkind in ('r', 'p') and n.nspname in ('public', 'audit') and c.relname <> all ($1)""",
+        TABLE["untenanted"],
+    )
+    for row in rows:
+        assert (row["relrowsecurity"], row["relforcerowsecurity"]) == (True, True), row["relname"]
+        if row["relname"] not in ("people", "sessions"):
+            assert row["leading"] == "tenant_id", row["relname"]
+
+
+async def test_every_tenant_table_is_audited_but_for_the_logs_themselves(admin: Any) -> None:
+    rows = await admin.fetch("select tgrelid::regclass::text as name from pg_trigger where tgname = 'audit_change'")
+    own_record = {"outbox", "event_log", "audit.entries", "people", "sessions"}
+    assert {row["name"] for row in rows} == set(TABLES) - own_record
+
+
+async def test_the_roles_that_serve_people_own_nothing_and_bypass_nothing(admin: Any) -> None:
+    roles = await admin.fetch(
+        """select rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb from pg_roles
+        where rolname like 'buildpeer%'"""
+    )
+    assert {row["rolname"] for row in roles} == {
+        f"buildpeer_{name}" for name in ("owner", "app", "worker", "system", "audit")
+    }
+    assert not any(flag for row in roles for flag in tuple(row)[1:])
+    owned = await admin.fetchval(
+        """select count(*) from pg_class c join pg_roles r on r.oid = c.relowner
+        where r.rolname in ('buildpeer_app', 'buildpeer_worker')"""
+    )
+    assert owned == 0
+    memberships = await admin.fetchval(
+        """select count(*) from pg_auth_members m join pg_roles r on r.oid = m.member
+        where r.rolname in ('buildpeer_app', 'buildpeer_worker')"""
+    )
+    assert memberships == 0
+
+
+async def test_the_functions_that_see_further_are_those_listed_and_fenced(admin: Any) -> None:
+    rows = await admin.fetch(
+        """select n.nspname || '.' || p.proname as name, r.rolname as owner, p.proconfig,
+          (select array_agg(g.grantee::regrole::text order by 1) from aclexplode(p.proacl) g
+           where g.privilege_type = 'EXECUTE' and g.grantee <> p.proowner) as callers
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_roles r on r.oid = p.proowner
+        where p.prosecdef and n.nspname not in ('pg_catalog', 'information_schema')"""
+    )
+    found = {row["name"]: [row["owner"], *(row["callers"] or [])] for row in rows}
+    assert found == TABLE["definer_functions"]
+    assert all(row["proconfig"] == ['search_path=""'] for row in rows)
+
+
+def routes() -> dict[str, Any]:
+    paths = create_app(Settings()).openapi_schema.to_schema()["paths"]
+    return {f"{method.upper()} {path}": operation for path, item in paths.items() for method, operation in item.items()}
+
+
+def test_every_route_has_its_row_here() -> None:
+    assert set(routes()) == set(TABLE["routes"])
+
+
+@pytest.mark.parametrize(("route", "expected"), TABLE["routes"].items())
+async def test_a_stranger_learns_nothing_by_any_route(
+    http: httpx.AsyncClient, world: World, admin: Any, route: str, expected: Any
+) -> None:
+    method, path = route.split(" ")
+    upload_id = await admin.fetchval("select upload_id from uploads where tenant_id = $1", world.company.tenant_id)
+    path = path.format(project_id=world.company.tower, upload_id=upload_id, document_id=upload_id)
+    body = {"uploads": [{}]} if path.endswith("/uploads") else {}
+    request = {"json": body} if method == "POST" else {}
+    if expected == "open":
+        assert (await http.request(method, path, **request)).status_code in (400, 401, 422)
+        return
+    assert (await http.request(method, path, **request)).status_code == 401
+    bearer = world.company.bearer(world.callers["rival"])
+    if expected == "silent":
+        async with http.stream(method, path, headers=bearer | {"last-event-id": "0"}) as answer:
+            lines = answer.aiter_lines()
+            heard = [await anext(lines) for _ in range(4)]
+        assert not any(line.startswith("data") for line in heard)
+        return
+    answer = await http.request(method, path, headers=bearer, **request)
+    if expected == "theirs":
+        ours = {world.company.tenant_id, world.company.tower, world.company.school, upload_id}
+        assert answer.status_code == 200
+        assert not any(str(known) in answer.text for known in ours)
+    else:
+        assert answer.status_code == expected
+        unknown = path.replace(str(upload_id), str(uuid4())).replace(str(world.company.tower), str(uuid4()))
+        other = await http.request(method, unknown, headers=bearer, **request)
+        varying = ("request_id", "instance")
+        if expected == 404:  # what is another's and what is nobody's look the same
+            assert {k: v for k, v in other.json().items() if k not in varying} == {
+                k: v for k, v in answer.json().items() if k not in varying
+            }
