@@ -31,7 +31,7 @@ check: setup ## Lint, formatting, types, import contracts, migrations
 	@$(BIN)/ruff format --check .
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports
-	@$(BIN)/squawk --pg-version=17 migrations/*.sql
+	@$(BIN)/squawk migrations/*.sql
 
 test: setup ## Unit, architecture, Postgres, S3 and journey tests
 	@$(BIN)/pytest -n 2 --dist loadgroup

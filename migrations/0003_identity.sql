@@ -27,7 +27,7 @@ create table sessions (
   person_id uuid not null references people,
   session_id uuid not null,
   tenant_id uuid not null,
-  generation int not null default 0,
+  generation bigint not null default 0,
   rotated_at timestamptz not null default now(),
   created_at timestamptz not null default now(),
   ended_at timestamptz,

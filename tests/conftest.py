@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from granian.constants import Interfaces
 from granian.server.embed import Server
+from tests.local.services import running_services
 
 from buildpeer.entrypoints.api import create_app
 from buildpeer.local.stack import Stack
@@ -25,7 +26,6 @@ from buildpeer.platform.ids import new_id
 from buildpeer.platform.messaging import Queues
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
-from tests.local.services import running_services
 
 PASSWORD = "correct horse battery staple"
 
@@ -134,7 +134,8 @@ class Company:
         await self._admin.execute("insert into tenants (tenant_id, name) values ($1, 'Obra')", self.tenant_id)
         for project, code in ((self.tower, "TOR"), (self.school, "ESC")):
             await self._admin.execute(
-                "insert into projects (tenant_id, project_id, code, name, timezone) values ($1, $2, $3, $3, 'America/Lima')",
+                """insert into projects (tenant_id, project_id, code, name, timezone)
+                values ($1, $2, $3, $3, 'America/Lima')""",
                 *(self.tenant_id, project, code),
             )
         return self
@@ -178,9 +179,7 @@ def tokens(settings: Settings) -> Tokens:
 
 
 @pytest.fixture
-def found_company(
-    admin: asyncpg.Connection, tokens: Tokens, password_hash: str
-) -> Callable[[], Awaitable[Company]]:
+def found_company(admin: asyncpg.Connection, tokens: Tokens, password_hash: str) -> Callable[[], Awaitable[Company]]:
     return lambda: Company(admin, tokens, password_hash).found()
 
 

@@ -67,6 +67,10 @@ def test_a_room_of_another_name_is_caught(copy: Path) -> None:
 
 def test_the_house_itself_keeps_every_contract() -> None:
     answer = subprocess.run(
-        [Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert answer.returncode == 0, answer.stdout

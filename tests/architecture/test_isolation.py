@@ -11,17 +11,17 @@ import asyncpg
 import httpx
 import pytest
 import yaml
+from tests.conftest import Company
 
 from buildpeer.entrypoints.api import create_app
+from buildpeer.facts import Media
 from buildpeer.modules.documents import store as documents
 from buildpeer.modules.uploads.facade import ReadyFile
-from buildpeer.facts import Media
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database, Scope
 from buildpeer.platform.ids import new_id
-from tests.conftest import Company
 
 TABLE = yaml.safe_load((Path(__file__).parents[1] / "isolation.yaml").read_text())
 TABLES: dict[str, Any] = TABLE["tables"]
@@ -105,14 +105,14 @@ async def _reach(tx: Any, table: str, operation: str, tenant_id: UUID) -> list[A
     where = TENANT_COLUMN.get(table, "tenant_id = $1")
     if operation == "select":
         columns = "person_id, email, name, locale" if table == "people" else "*"
-        return await tx.all(f"select {columns} from {table} where {where}", tenant_id)  # noqa: S608
+        return await tx.all(f"select {columns} from {table} where {where}", tenant_id)
     if operation == "update":
         column = {"sessions": "ended_at", "uploads": "updated_at", "people": "name"}.get(table, "tenant_id")
-        return await tx.all(f"update {table} set {column} = {column} where {where} returning *", tenant_id)  # noqa: S608
+        return await tx.all(f"update {table} set {column} = {column} where {where} returning *", tenant_id)
     if operation == "delete":
-        return await tx.all(f"delete from {table} where {where} returning *", tenant_id)  # noqa: S608
+        return await tx.all(f"delete from {table} where {where} returning *", tenant_id)
     column = "person_id" if table == "people" else "tenant_id"
-    return await tx.all(f"insert into {table} ({column}) values ($1) returning *", tenant_id)  # noqa: S608
+    return await tx.all(f"insert into {table} ({column}) values ($1) returning *", tenant_id)
 
 
 @pytest.mark.parametrize(("table", "operation", "who", "expected"), CASES)

@@ -20,7 +20,9 @@ def statements() -> dict[str, str]:
     for module in pkgutil.iter_modules(buildpeer.modules.__path__):
         name = f"buildpeer.modules.{module.name}.store"
         store = importlib.import_module(name)
-        named = {key: sql for key, sql in vars(store).items() if isinstance(sql, str) and key.isupper() and key[0] != "_"}
+        named = {
+            key: sql for key, sql in vars(store).items() if isinstance(sql, str) and key.isupper() and key[0] != "_"
+        }
         found |= {f"{module.name}.{key}": sql for key, sql in named.items()}
     return found
 
@@ -37,7 +39,8 @@ def test_sql_stands_in_stores_only() -> None:
         str(path)
         for room in ("modules", "entrypoints", "platform")
         for path in (ROOT / "src" / "buildpeer" / room).rglob("*.py")
-        if path.name not in allowed and query.search(path.read_text().replace('"select 1"', "").replace('"select audit', ""))
+        if path.name not in allowed
+        and query.search(path.read_text().replace('"select 1"', "").replace('"select audit', ""))
     ]
     assert offenders == []
 

@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-
 from tests.local.services import free_ports, ministack_python
 
 BUILDPEER = [sys.executable, "-m", "buildpeer.entrypoints.cli"]
@@ -41,7 +40,9 @@ class Site:
         self._up: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        ports = {f"BUILDPEER_{name.upper()}_PORT": str(getattr(self.ports, name)) for name in self.ports.__struct_fields__}
+        ports = {
+            f"BUILDPEER_{name.upper()}_PORT": str(getattr(self.ports, name)) for name in self.ports.__struct_fields__
+        }
         env = os.environ | ports | {"BUILDPEER_MINISTACK_PYTHON": str(ministack_python())}
         command = [*BUILDPEER, "up", "--data", str(self.data)]
         with (self.data.parent / "up.log").open("w") as log:
@@ -130,7 +131,9 @@ def stored(site: Site, who: str, project: str) -> dict[str, bytes]:
         project_id = next(p["project_id"] for p in projects if p["code"] == project)
         page = client.get("/v1/documents", params={"project_id": project_id, "limit": 200}).json()
         for item in page["items"]:
-            signed = client.post(f"/v1/documents/{item['document_id']}/downloads", json={"rendition": "original"}).json()
+            signed = client.post(
+                f"/v1/documents/{item['document_id']}/downloads", json={"rendition": "original"}
+            ).json()
             answer = httpx.get(signed["url"])
             assert "attachment" in answer.headers["content-disposition"]
             assert hashlib.sha256(answer.content).hexdigest() == item["sha256"]

@@ -28,6 +28,13 @@ def test_every_reason_is_told_in_every_language() -> None:
 
 
 def test_every_end_without_a_document_has_a_reason_that_people_can_read() -> None:
-    for code in ("infected", "unscannable", "hash_differs", "processing_failed", "never_arrived", "cancelled_by_sender"):
+    for code in (
+        "infected",
+        "unscannable",
+        "hash_differs",
+        "processing_failed",
+        "never_arrived",
+        "cancelled_by_sender",
+    ):
         assert code in messages.REASONS
     assert {"quarantined", "unscannable", "mismatched", "failed", "expired", "cancelled"} < rules.ENDS

@@ -186,19 +186,18 @@ def policies(
         only = {"ForAllValues:StringEquals": {"events:source": source}, "Null": {"events:source": "false"}}
         return _allow(["events:PutEvents"], [f"arn:aws:events:{region}:{account}:event-bus/default"], only)
 
+    # Without the right to list, S3 answers 403 instead of 404 for what is gone.
+    read = _allow(["s3:GetObjectVersion"], [originals]) + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{uploads}"])
     everything = [f"arn:aws:sqs:{region}:{account}:{queue.name}" for queue in topology.queues]
     statements: dict[Person, list[dict[str, Any]]] = {
         "api": _allow(["s3:PutObject", "s3:GetObject", "s3:GetObjectVersion"], [originals])
         + _allow(["s3:GetObject"], [pictures]),
-        "worker": _allow(["s3:GetObject", "s3:GetObjectVersion"], [originals])
-        + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{uploads}"])
+        "worker": _allow(["s3:GetObject"], [originals])
+        + read
         + consume(STATUS)
         + _allow(["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"], everything),
-        "scan": _allow(["s3:GetObjectVersion"], [originals]) + consume(SCAN) + publish(facts.SOURCE_SCAN),
-        "derive": _allow(["s3:GetObjectVersion"], [originals])
-        + _allow(["s3:PutObject"], [pictures])
-        + consume(DERIVE)
-        + publish(facts.SOURCE_DERIVE),
+        "scan": read + consume(SCAN) + publish(facts.SOURCE_SCAN),
+        "derive": read + _allow(["s3:PutObject"], [pictures]) + consume(DERIVE) + publish(facts.SOURCE_DERIVE),
     }
     return {person: {"Version": "2012-10-17", "Statement": each} for person, each in statements.items()}
 

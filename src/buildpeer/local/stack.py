@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import sys
 import threading
@@ -200,6 +201,8 @@ class Stack:
         for name in ("logs", "home"):
             (self._data / name).mkdir(exist_ok=True, mode=0o700)
         self._held.enter_context(locked(self._data / "lock"))
+        shutil.rmtree(self._data / "tmp", ignore_errors=True)  # what a killed function was working on
+        (self._data / "tmp").mkdir(mode=0o700)
         self._holding = True
         if left := self._registry.end_leftovers():
             self._say(f"Ended what an earlier run left behind: {', '.join(left)}")
@@ -306,6 +309,7 @@ class Stack:
         found = self._aws_settings()
         if process == "functions":
             # It works for two users and gives each child the key of its own.
+            found["TMPDIR"] = str(self._data / "tmp")
             return found | self._named_key("scan", "SCAN_") | self._named_key("derive", "DERIVE_")
         found |= {
             "AWS_ACCESS_KEY_ID": self._keys[process].key_id,

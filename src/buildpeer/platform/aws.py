@@ -8,9 +8,10 @@ from botocore.config import Config
 from buildpeer.platform.config import Settings
 
 
-def client(service: str, settings: Settings, *, pool: int = 10) -> Any:
+def client(service: str, settings: Settings, *, pool: int = 10, key: tuple[str, str] | None = None) -> Any:
     """A boto3 client of `service` with our time-outs and retries; thread-safe, with `pool` connections.
 
+    It signs with this process's own credentials, found the SDK's usual way, unless `key` gives an id and a secret.
     Against the local stack buckets are addressed by path, on AWS by host name in their own region.
     """
     config = Config(
@@ -23,4 +24,5 @@ def client(service: str, settings: Settings, *, pool: int = 10) -> Any:
         max_pool_connections=pool,
         parameter_validation=False,
     )
-    return Session().client(service, endpoint_url=settings.aws_endpoint_url, config=config)
+    access_key, secret = key or (None, None)
+    return Session(access_key, secret).client(service, endpoint_url=settings.aws_endpoint_url, config=config)

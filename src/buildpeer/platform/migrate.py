@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 FOLDER = Path(__file__).parents[3] / "migrations"
+_LIMITS = {"lock_timeout": "10s", "statement_timeout": "10min", "timezone": "UTC"}
 _LOCK = 0x6275696C64  # "build": two deployments at once wait for each other
 
 _log = structlog.get_logger()
@@ -49,7 +50,7 @@ async def migrate(admin_url: str, migrations: list[Migration]) -> list[str]:
 
     Returns the names of those applied. Raises MigrationError when a file that ran has been changed or is missing.
     """
-    connection = await asyncpg.connect(admin_url, server_settings={"lock_timeout": "10000", "timezone": "UTC"})
+    connection = await asyncpg.connect(admin_url, server_settings=_LIMITS)
     try:
         await connection.execute("select pg_advisory_lock($1)", _LOCK)
         await connection.execute(_TABLE)

@@ -4,6 +4,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from tests.conftest import Company
 
 from buildpeer.facts import Media, Rendition
 from buildpeer.modules.documents import handlers
@@ -14,7 +15,6 @@ from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database, Scope
 from buildpeer.platform.ids import new_id
 from buildpeer.platform.storage import Storage
-from tests.conftest import Company
 
 CONTENT = b"the plan"
 NAME = "Plano Ñuñoa – “São João” 3ª fase 🏗.pdf"

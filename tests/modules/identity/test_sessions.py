@@ -3,17 +3,19 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.conftest import PASSWORD, Company
 
 from buildpeer.modules.identity import service
 from buildpeer.platform import clock
 from buildpeer.platform.auth import ACCESS_LIFE, Tokens
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
-from tests.conftest import PASSWORD, Company
 
 
 async def sign_in(http: httpx.AsyncClient, company: Company, caller: Any, password: str = PASSWORD) -> httpx.Response:
-    return await http.post("/v1/sessions", json={"email": company.emails[caller.person_id].upper(), "password": password})
+    return await http.post(
+        "/v1/sessions", json={"email": company.emails[caller.person_id].upper(), "password": password}
+    )
 
 
 async def refresh(http: httpx.AsyncClient, token: str) -> httpx.Response:
@@ -80,7 +82,9 @@ async def test_reuse_after_the_grace_ends_the_session_for_both(http, db, tokens,
         await refresh_at(db, tokens, good, 62)
 
 
-async def test_reuse_of_a_token_two_generations_old_ends_the_session_at_once(http, db, tokens, company: Company) -> None:
+async def test_reuse_of_a_token_two_generations_old_ends_the_session_at_once(
+    http, db, tokens, company: Company
+) -> None:
     first = (await sign_in(http, company, await company.hire())).json()["refresh_token"]
     second = await refresh_at(db, tokens, first, 0)
     third = await refresh_at(db, tokens, second, 1)
@@ -103,7 +107,8 @@ async def test_signing_out_ends_the_session_and_is_audited(http, company: Compan
     assert (await http.delete("/v1/sessions/current", headers=bearer)).status_code == 204
     assert (await refresh(http, signed_in["refresh_token"])).json()["code"] == "session_ended"
     actions = await admin.fetch(
-        "select action from audit.entries where tenant_id = $1 and object_type = 'sessions' order by entry_id", company.tenant_id
+        "select action from audit.entries where tenant_id = $1 and object_type = 'sessions' order by entry_id",
+        company.tenant_id,
     )
     assert [row["action"] for row in actions] == ["sign_in", "sign_out"]
 

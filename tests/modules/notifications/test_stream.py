@@ -8,13 +8,13 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from tests.conftest import Company, declare, eventually
 
 from buildpeer.modules.notifications import service
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database, Scope
 from buildpeer.platform.messaging import LOG, Outgoing
 from buildpeer.platform.realtime import Wakeups
-from tests.conftest import Company, declare, eventually
 
 
 async def announce(db: Database, company: Company, text: str, *, project: Any = None) -> None:
@@ -202,7 +202,9 @@ async def test_opening_an_upload_is_news(http, db, worker_db, worker_clients, wa
     async with reader.open() as events:
         first = await started(reader, events)
         item = declare(b"abc", name="Ñandú.jpg")
-        await http.post(f"/v1/projects/{company.tower}/uploads", json={"uploads": [item]}, headers=company.bearer(caller))
+        await http.post(
+            f"/v1/projects/{company.tower}/uploads", json={"uploads": [item]}, headers=company.bearer(caller)
+        )
         await relay(worker_db, worker_clients, wakeups)
         event = await first
     assert event["event"] == "upload.opened"

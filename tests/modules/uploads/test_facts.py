@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 import pytest
+from tests.conftest import Company
 
 from buildpeer import facts, wiring
 from buildpeer.modules.documents.handlers import on_upload_ready
@@ -19,7 +20,6 @@ from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database
 from buildpeer.platform.ids import new_id
 from buildpeer.platform.storage import Storage
-from tests.conftest import Company
 
 CONTENT = b"\xff\xd8\xff bytes of a photo"
 OPEN = Callable[..., Awaitable[Upload]]
@@ -142,7 +142,9 @@ async def test_guardduty_speaks_as_our_own_scanner_does(
     }
 
 
-@pytest.mark.parametrize("body", ["", "{}", "[]", '{"source": "aws.s3", "detail-type": "Object Deleted", "detail": {}}'])
+@pytest.mark.parametrize(
+    "body", ["", "{}", "[]", '{"source": "aws.s3", "detail-type": "Object Deleted", "detail": {}}']
+)
 async def test_a_message_that_is_none_of_ours_is_refused(worker_db: Database, body: str) -> None:
     with pytest.raises((ValueError, msgspec.DecodeError)):
         await tell(worker_db, body)
@@ -157,7 +159,7 @@ async def test_a_fact_about_an_unknown_upload_is_dropped(worker_db: Database, op
 
 async def make_due(admin: asyncpg.Connection, upload: Upload, **columns: Any) -> None:
     for name, value in {"check_at": clock.now() - timedelta(seconds=1), **columns}.items():
-        await admin.execute(f"update uploads set {name} = $2 where upload_id = $1", upload.upload_id, value)  # noqa: S608
+        await admin.execute(f"update uploads set {name} = $2 where upload_id = $1", upload.upload_id, value)
 
 
 async def sweep(db: Database, storage: Storage, *, waiting: int = 0) -> None:
@@ -170,7 +172,8 @@ async def sweep(db: Database, storage: Storage, *, waiting: int = 0) -> None:
 
 async def redriven(admin: asyncpg.Connection, tenant_id: UUID) -> list[tuple[str, Any]]:
     rows = await admin.fetch(
-        "select destination, body from outbox where tenant_id = $1 and destination <> 'log' order by outbox_id", tenant_id
+        "select destination, body from outbox where tenant_id = $1 and destination <> 'log' order by outbox_id",
+        tenant_id,
     )
     return [(row["destination"], msgspec.json.decode(row["body"])) for row in rows]
 
@@ -188,7 +191,13 @@ def worker_storage(worker_clients: Any) -> Storage:
 
 
 async def test_the_sweeper_finds_bytes_whose_event_was_lost_and_drives_them_to_the_scanner(
-    opened: OPEN, http: Any, storage: Storage, worker_storage: Storage, worker_db: Database, admin: Any, company: Company
+    opened: OPEN,
+    http: Any,
+    storage: Storage,
+    worker_storage: Storage,
+    worker_db: Database,
+    admin: Any,
+    company: Company,
 ) -> None:
     upload = await opened(await company.hire())
     await put_in_s3(http, storage, upload)
@@ -204,7 +213,13 @@ async def test_the_sweeper_finds_bytes_whose_event_was_lost_and_drives_them_to_t
 
 
 async def test_the_sweeper_drives_a_clean_file_to_derive_and_waits_while_the_queue_is_long(
-    opened: OPEN, http: Any, storage: Storage, worker_storage: Storage, worker_db: Database, admin: Any, company: Company
+    opened: OPEN,
+    http: Any,
+    storage: Storage,
+    worker_storage: Storage,
+    worker_db: Database,
+    admin: Any,
+    company: Company,
 ) -> None:
     upload = await opened(await company.hire())
     await put_in_s3(http, storage, upload)
@@ -222,7 +237,13 @@ async def test_the_sweeper_drives_a_clean_file_to_derive_and_waits_while_the_que
 
 
 async def test_the_sweeper_gives_up_on_what_processing_never_answers(
-    opened: OPEN, http: Any, storage: Storage, worker_storage: Storage, worker_db: Database, admin: Any, company: Company
+    opened: OPEN,
+    http: Any,
+    storage: Storage,
+    worker_storage: Storage,
+    worker_db: Database,
+    admin: Any,
+    company: Company,
 ) -> None:
     upload = await opened(await company.hire())
     await put_in_s3(http, storage, upload)
@@ -247,7 +268,14 @@ async def test_what_never_arrives_is_waited_for_a_week_and_then_expires(
 
 
 async def test_a_redrive_leaves_the_outbox_only_once_the_queue_has_it(
-    opened: OPEN, http: Any, storage: Storage, worker_clients: Any, worker_db: Database, wakeups: Any, admin: Any, company: Company
+    opened: OPEN,
+    http: Any,
+    storage: Storage,
+    worker_clients: Any,
+    worker_db: Database,
+    wakeups: Any,
+    admin: Any,
+    company: Company,
 ) -> None:
     upload = await opened(await company.hire())
     await put_in_s3(http, storage, upload)

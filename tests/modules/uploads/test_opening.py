@@ -6,16 +6,18 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import pytest
+from tests.conftest import Company, declare
 
 from buildpeer.platform.ids import new_id
-from tests.conftest import Company, declare
 
 CONTENT = b"\xff\xd8\xff not much of a photo"
 
 
 async def open_uploads(http: httpx.AsyncClient, company: Company, caller: Any, *items: Any, project: Any = None) -> Any:
     answer = await http.post(
-        f"/v1/projects/{project or company.tower}/uploads", json={"uploads": list(items)}, headers=company.bearer(caller)
+        f"/v1/projects/{project or company.tower}/uploads",
+        json={"uploads": list(items)},
+        headers=company.bearer(caller),
     )
     return answer.json()["results"] if answer.status_code == 200 else answer
 
@@ -60,7 +62,10 @@ async def test_the_same_id_twice_in_one_batch_is_opened_once(http, company) -> N
     assert [r["verdict"] for r in results] == ["opened", "known", "conflict"]
 
 
-@pytest.mark.parametrize("change", [{"name": "otra.jpg"}, {"kind": "report"}, {"size_bytes": 7}, {"sha256": "00" * 32}, {"content_type": "image/png"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "otra.jpg"}, {"kind": "report"}, {"size_bytes": 7}, {"sha256": "00" * 32}, {"content_type": "image/png"}],
+)
 async def test_an_id_with_other_content_is_a_conflict(http, company, change: Any) -> None:
     caller = await company.hire()
     item = declare(CONTENT)
@@ -192,7 +197,9 @@ async def test_a_url_takes_exactly_the_declared_bytes_and_takes_them_once(http, 
     good, longer, typed, other, path, expired, late = await open_uploads(http, company, caller, *items)
     assert (await put(http, good["put"], CONTENT)).status_code == 200
     assert (await put(http, good["put"], CONTENT)).status_code == 412
-    assert (await put(http, longer["put"], CONTENT + b"!", **{"content-length": str(len(CONTENT) + 1)})).status_code == 403
+    assert (
+        await put(http, longer["put"], CONTENT + b"!", **{"content-length": str(len(CONTENT) + 1)})
+    ).status_code == 403
     assert (await put(http, typed["put"], CONTENT, **{"content-type": "text/html"})).status_code == 403
     assert (await put(http, other["put"], b"X" * len(CONTENT))).status_code == 400
     lie = {"x-amz-checksum-sha256": "A" * 43 + "="}
@@ -224,7 +231,12 @@ async def test_an_expired_url_is_refused(http, company, storage, settings, monke
 
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
-    [(b"{", "application/json", 400), (b"[]", "application/json", 422), (b'{"uploads": 3}', "application/json", 422), (b"\xff", "application/json", 400)],
+    [
+        (b"{", "application/json", 400),
+        (b"[]", "application/json", 422),
+        (b'{"uploads": 3}', "application/json", 422),
+        (b"\xff", "application/json", 400),
+    ],
 )
 async def test_a_body_that_is_no_batch_is_a_problem(http, company, body: bytes, content_type: str, status: int) -> None:
     caller = await company.hire()

@@ -108,14 +108,39 @@ def test_a_key_tells_whom_it_concerns(lane: str, tenant: Any, file: Any) -> None
     assert rules.place_of(place.key) == place
 
 
-@pytest.mark.parametrize("key", ["", "a/b", "live/x/y", "live/../etc", f"live/{uuid4()}/{uuid4()}/more", f"live/{uuid4()}/{uuid4().hex}"])
+@pytest.mark.parametrize(
+    "key", ["", "a/b", "live/x/y", "live/../etc", f"live/{uuid4()}/{uuid4()}/more", f"live/{uuid4()}/{uuid4().hex}"]
+)
 def test_a_key_that_is_not_ours_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         rules.place_of(key)
 
 
-GOOD_NAMES = ["Plano Ñuñoa – São João 3ª fase.pdf", "n\u0303 NFD.pdf", "ñ NFC.pdf", "👷🏽‍♀️ obra.jpg", "a" * 255, "مخطط.pdf", ".hidden", "a..b"]
-BAD_NAMES = ["", "   ", ".", "..", "../x", "a/b", "a\\b", "nul\x00", "line\nbreak", "\ud800", "a" * 256, "tab\t", "\x7f"]
+GOOD_NAMES = [
+    "Plano Ñuñoa – São João 3ª fase.pdf",
+    "n\u0303 NFD.pdf",
+    "ñ NFC.pdf",
+    "👷🏽‍♀️ obra.jpg",
+    "a" * 255,
+    "مخطط.pdf",
+    ".hidden",
+    "a..b",
+]
+BAD_NAMES = [
+    "",
+    "   ",
+    ".",
+    "..",
+    "../x",
+    "a/b",
+    "a\\b",
+    "nul\x00",
+    "line\nbreak",
+    "\ud800",
+    "a" * 256,
+    "tab\t",
+    "\x7f",
+]
 
 
 @pytest.mark.parametrize("name", GOOD_NAMES)

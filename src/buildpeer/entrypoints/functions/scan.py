@@ -1,0 +1,45 @@
+"""The function scan: a new object version in, "File Scanned" out."""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from buildpeer import facts
+from buildpeer.entrypoints.functions.aws import aws
+from buildpeer.entrypoints.functions.batch import Event, Location, UnknownEventError, run_batch
+from buildpeer.processing.scanners import Scanner, scanner_for
+from buildpeer.wiring import SCAN
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Scan what an SQS batch of "Object Created" names; Lambda's entry."""
+    aws()  # before the first line is logged
+    return run_batch(SCAN.name, event, scan)
+
+
+def scan(event: Event, location: Location) -> str:
+    """Announce the verdict on one version and return it; the same event twice announces the same twice.
+
+    Raises GoneError, UnknownEventError, ScannerUnavailableError, and what S3 and the bus raise.
+    """
+    if event.detail_type != facts.OBJECT_CREATED:
+        raise UnknownEventError(event.detail_type)
+    with tempfile.TemporaryDirectory(prefix="buildpeer-scan-") as folder:
+        path = Path(folder, "file")
+        fetched = aws().fetch(location, path)
+        outcome = _scanner().scan(path)
+    fact = facts.FileScanned(
+        bucket=fetched.bucket,
+        object=fetched.object,
+        verdict=outcome.verdict,
+        scanner=outcome.scanner,
+        reason=outcome.reason,
+    )
+    aws().announce(fact, source=facts.SOURCE_SCAN, detail_type=facts.FILE_SCANNED)
+    return outcome.verdict
+
+
+@cache
+def _scanner() -> Scanner:
+    return scanner_for(aws().settings.clamd, timeout_s=SCAN.timeout_s - 10)

@@ -1,0 +1,104 @@
+"""What a clean file gives besides its hash and type: pictures of it, and what it says of itself.
+
+The file is read by a child process (`pictures`), since a reader of untrusted files may crash, hang or be
+taken over: it has no credentials and no network, and what goes wrong there costs this file its pictures and
+nothing more.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from buildpeer.facts import Media
+from buildpeer.processing.children import Child, ChildCrashedError, ChildTimeoutError, Limits, minimal_env
+from buildpeer.processing.identify import JPEG, PNG, WEBP, content_type_of
+
+CRASHED = "parser_crashed"
+TIMED_OUT = "parser_timeout"
+DAMAGED = "image_damaged"
+TOO_LARGE = "image_too_large"
+NO_PREVIEW = "no_preview_for_type"
+
+PREVIEW = "preview.webp"
+THUMBNAIL = "thumbnail.webp"
+PICTURED = (JPEG, PNG)  # the types that previews are made of
+MEMORY_BYTES = 2 * 1024**3
+FILES_PER_CHILD = 200  # a leak in a decoder never grows for long
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """A WebP file that was made; pixels and bytes."""
+
+    width: int
+    height: int
+    size: int
+
+
+class Derived(msgspec.Struct, frozen=True):
+    """What a file gave; `reason` is empty, or the code that says why there are no pictures."""
+
+    media: Media = Media()
+    thumbnail: Picture | None = None
+    preview: Picture | None = None
+    reason: str = ""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What the child is asked: a file, its type by content, and the folder for the pictures."""
+
+    path: str
+    content_type: str
+    folder: str
+
+
+class Deriver:
+    """Derives one file at a time in a child of its own.
+
+    The thread that derives first must outlive it (see Child).
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout_s: float = 30.0,
+        memory_bytes: int = MEMORY_BYTES,
+        files_per_child: int = FILES_PER_CHILD,
+        target: str = "buildpeer.processing.pictures:answer",
+    ) -> None:
+        """`timeout_s` is for one file."""
+        self._timeout_s = timeout_s
+        # one thread per child: functions share the cores, not the rows of one picture
+        env = minimal_env({"VIPS_CONCURRENCY": "1", "VIPS_WARNING": "0", "MALLOC_ARENA_MAX": "2"})
+        limits = Limits(memory_bytes=memory_bytes, network=False)
+        self.child = Child(target, env=env, limits=limits, max_calls=files_per_child)
+
+    def derive(self, path: Path, *, content_type: str, folder: Path) -> Derived:
+        """Put `preview.webp` and `thumbnail.webp` into a folder (longest sides 1600 and 400 px).
+
+        Never raises for what is wrong with the file: that is the reason. Raises ChildStartError when there is
+        no child.
+        """
+        if content_type not in PICTURED:
+            return Derived(reason=NO_PREVIEW)
+        request = msgspec.msgpack.encode(Request(str(path), content_type, str(folder)))
+        try:
+            derived = msgspec.msgpack.decode(self.child.call(request, timeout_s=self._timeout_s), type=Derived)
+        except ChildTimeoutError:
+            return Derived(reason=TIMED_OUT)
+        except (ChildCrashedError, msgspec.DecodeError):
+            return Derived(reason=CRASHED)
+        made = _is_made(derived.preview, folder / PREVIEW) and _is_made(derived.thumbnail, folder / THUMBNAIL)
+        return derived if made else Derived(reason=CRASHED)
+
+    def stop(self) -> None:
+        """End the child."""
+        self.child.stop()
+
+
+def _is_made(picture: Picture | None, path: Path) -> bool:
+    """Whether a picture is what the child says: a file of its own, not a link to one of ours."""
+    if picture is None:
+        return True
+    if path.is_symlink() or not path.is_file():
+        return False
+    return path.stat().st_size == picture.size and content_type_of(path) == WEBP

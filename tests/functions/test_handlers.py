@@ -1,0 +1,202 @@
+"""The handlers against real S3 and a real bus, with the functions' own rights."""
+
+import hashlib
+import io
+import json
+import tracemalloc
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from botocore.response import StreamingBody
+from PIL import Image
+
+from buildpeer.entrypoints.functions import aws, derive, scan
+from buildpeer.facts import FileScanned
+from buildpeer.processing.scanners import ScannerUnavailableError
+
+UPLOADS, DERIVED = "buildpeer-uploads", "buildpeer-derived"
+# in pieces, so that no scanner takes this file for the test file itself
+EICAR = ("X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + "EICAR-STANDARD-ANTIVIRUS" + "-TEST-FILE!$H+H*").encode()
+FINE: dict[str, Any] = {"batchItemFailures": []}
+
+
+def photo(width: int = 800, height: int = 600) -> bytes:
+    out = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(out, "JPEG")
+    return out.getvalue()
+
+
+def new_key(lane: str = "live") -> str:
+    return f"{lane}/{uuid4()}/{uuid4()}"
+
+
+def event(source: str, detail_type: str, **detail: Any) -> str:
+    return json.dumps({"source": source, "detail-type": detail_type, "detail": detail})
+
+
+def created(thing: dict[str, Any]) -> str:
+    return event("aws.s3", "Object Created", bucket={"name": UPLOADS}, object=thing)
+
+
+def scanned(thing: dict[str, Any], verdict: str = "clean") -> str:
+    detail = {"bucket": {"name": UPLOADS}, "object": thing, "verdict": verdict, "scanner": "yara-x"}
+    return event("buildpeer.scan", "File Scanned", **detail)
+
+
+def sqs(*bodies: str) -> dict[str, Any]:
+    return {"Records": [{"messageId": f"m{n}", "body": body} for n, body in enumerate(bodies)]}
+
+
+def failed(answer: dict[str, Any]) -> list[str]:
+    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+
+def test_scan_tells_clean_from_infected(act_as, bucket, bus):
+    act_as("scan")
+    clean, infected = bucket.put(new_key(), photo()), bucket.put(new_key("bulk"), EICAR)
+    assert scan.handler(sqs(created(clean), created(infected)), None) == FINE
+    assert bus.details(clean["key"], "File Scanned") == [
+        {"bucket": {"name": UPLOADS}, "object": clean, "verdict": "clean", "scanner": "yara-x", "reason": ""}
+    ]
+    (found,) = bus.details(infected["key"], "File Scanned")
+    assert (found["verdict"], found["reason"]) == ("infected", "Eicar_Test_File")
+
+
+def test_the_verdict_is_on_the_version_that_the_event_names(act_as, bucket, bus):
+    act_as("scan")
+    key = new_key()
+    infected, clean = bucket.put(key, EICAR), bucket.put(key, b"harmless")
+    assert scan.handler(sqs(created(infected)), None) == FINE
+    (found,) = bus.details(key, "File Scanned")
+    assert found["object"] == infected != clean and found["verdict"] == "infected"
+
+
+def test_derive_makes_pictures_and_says_what_the_file_is(act_as, bucket, bus):
+    act_as("derive")
+    data = photo()
+    thing = bucket.put(new_key(), data)
+    assert derive.handler(sqs(scanned(thing)), None) == FINE
+    (found,) = bus.details(thing["key"], "File Derived")
+    assert found["object"] == thing and found["reason"] == ""
+    assert found["sha256"] == hashlib.sha256(data).hexdigest() and found["content_type"] == "image/jpeg"
+    assert found["media"] == {"width": 800, "height": 600}
+    for name, size in (("preview", (800, 600)), ("thumbnail", (400, 300))):
+        rendition = found[name]
+        assert rendition["key"] == f"{thing['key']}/{thing['version-id']}/{name}.webp"
+        stored = bucket.s3.get_object(Bucket=DERIVED, Key=rendition["key"])
+        body = stored["Body"].read()
+        assert Image.open(io.BytesIO(body)).size == size == (rendition["width"], rendition["height"])
+        assert len(body) == rendition["size"] and stored["ContentType"] == "image/webp"
+        assert stored["CacheControl"] == "private, max-age=31536000, immutable"
+
+
+def test_derive_reads_guardduty_s_verdict(act_as, bucket, bus):
+    act_as("derive")
+    thing = bucket.put(new_key(), b"%PDF-1.7\n")
+
+    def result(status: str) -> str:
+        place = {
+            "bucketName": UPLOADS,
+            "objectKey": thing["key"],
+            "eTag": thing["etag"],
+            "versionId": thing["version-id"],
+        }
+        return event(
+            "aws.guardduty",
+            "GuardDuty Malware Protection Object Scan Result",
+            s3ObjectDetails=place,
+            scanResultDetails={"scanResultStatus": status},
+        )
+
+    assert derive.handler(sqs(result("THREATS_FOUND"), result("NO_THREATS_FOUND")), None) == FINE
+    (found,) = bus.details(thing["key"], "File Derived")
+    assert found["object"] == thing
+    assert (found["content_type"], found["reason"]) == ("application/pdf", "no_preview_for_type")
+    assert found["thumbnail"] is found["preview"] is None
+
+
+def test_derive_leaves_alone_what_is_not_clean(act_as, bucket, monkeypatch):
+    act_as("derive")
+    thing = bucket.put(new_key(), photo())
+    monkeypatch.setattr(aws.Aws, "announce", lambda *_, **__: pytest.fail("announced"))
+    assert derive.handler(sqs(scanned(thing, "infected"), scanned(thing, "unscannable")), None) == FINE
+
+
+def test_one_poison_message_fails_alone(act_as, bucket, bus):
+    act_as("scan")
+    first, last = bucket.put(new_key(), b"one"), bucket.put(new_key(), b"two")
+    answer = scan.handler(sqs(created(first), "poison", scanned(first), created(last)), None)
+    assert failed(answer) == ["m1", "m2"]
+    assert bus.details(first["key"], "File Scanned") and bus.details(last["key"], "File Scanned")
+
+    act_as("derive")
+    answer = derive.handler(sqs("{}", scanned(first), created(first), scanned(last)), None)
+    assert failed(answer) == ["m0", "m2"]
+    assert bus.details(first["key"], "File Derived") and bus.details(last["key"], "File Derived")
+
+
+def test_what_is_gone_is_finished(act_as, bucket):
+    thing = bucket.put(new_key(), b"short life")
+    bucket.s3.delete_object(Bucket=UPLOADS, Key=thing["key"], VersionId=thing["version-id"])
+    never = thing | {"key": new_key()}
+    for function, body in ((scan, created), (derive, scanned)):
+        act_as(function.__name__.rpartition(".")[2])
+        assert function.handler(sqs(body(thing), body(never)), None) == FINE
+
+
+def test_twice_gives_the_same_twice(act_as, bucket, bus):
+    thing = bucket.put(new_key(), photo())
+    act_as("scan")
+    scan.handler(sqs(created(thing), created(thing)), None)
+    act_as("derive")
+    derive.handler(sqs(scanned(thing), scanned(thing)), None)
+    for detail_type in ("File Scanned", "File Derived"):
+        one, two = bus.details(thing["key"], detail_type, count=2)
+        assert one == two
+
+
+def test_a_fact_that_the_bus_refuses_fails_its_message(act_as, bucket, monkeypatch):
+    act_as("scan")
+    thing = bucket.put(new_key(), b"data")
+    refusal = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure", "ErrorMessage": "later"}]}
+    monkeypatch.setattr(aws.aws()._events, "put_events", lambda **_: refusal)
+    assert failed(scan.handler(sqs(created(thing)), None)) == ["m0"]
+    with pytest.raises(aws.PublishError, match="InternalFailure: later"):
+        aws.aws().announce(FileScanned(None, None, "clean", "x"), source="s", detail_type="d")  # type: ignore[arg-type]
+
+
+def test_a_scanner_out_of_reach_fails_its_message_and_gives_no_verdict(act_as, bucket, monkeypatch, tmp_path):
+    act_as("scan", BUILDPEER_CLAMD=str(tmp_path / "none.sock"))
+    thing = bucket.put(new_key(), b"data")
+    monkeypatch.setattr(aws.Aws, "announce", lambda *_, **__: pytest.fail("announced"))
+    assert failed(scan.handler(sqs(created(thing)), None)) == ["m0"]
+    assert issubclass(ScannerUnavailableError, OSError)
+
+
+def test_an_early_end_is_no_whole_file(act_as, monkeypatch):
+    act_as("derive")
+    body = StreamingBody(io.BytesIO(b"half"), 8)
+    found = {"Body": body, "ContentLength": 8, "ETag": "e", "VersionId": "v"}
+    monkeypatch.setattr(aws.aws()._s3, "get_object", lambda **_: found)
+    monkeypatch.setattr(aws.Aws, "announce", lambda *_, **__: pytest.fail("announced"))
+    thing = {"key": new_key(), "size": 8, "etag": "e", "version-id": "v"}
+    assert failed(derive.handler(sqs(scanned(thing)), None)) == ["m0"]
+
+
+def test_a_large_file_is_never_whole_in_memory(act_as, bucket, bus, tmp_path):
+    size = 64 * 1024 * 1024
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(size)
+    with path.open("rb") as file:
+        thing = bucket.put(new_key(), file)
+    for function, body, detail_type in ((scan, created, "File Scanned"), (derive, scanned, "File Derived")):
+        act_as(function.__name__.rpartition(".")[2])
+        tracemalloc.start()
+        try:
+            assert function.handler(sqs(body(thing)), None) == FINE
+            assert tracemalloc.get_traced_memory()[1] < 24 * 1024 * 1024
+        finally:
+            tracemalloc.stop()
+        assert bus.details(thing["key"], detail_type)[0]["object"]["size"] == size
