@@ -1,6 +1,7 @@
 """The real services, once per test process, and people to act in them: every test makes tenants of its own."""
 
 import asyncio
+import contextlib
 import hashlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -46,15 +47,22 @@ async def admin_url(stack: Stack) -> str:
     return url
 
 
+@contextlib.contextmanager
+def acting_as(env: dict[str, str]) -> Iterator[Settings]:
+    """Make AWS clients as one process would; a client keeps the key that it was made with."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, env[name])
+        yield Settings.from_env(env)
+
+
 class Clients:
     """What a process holds, made from the environment that the stack gives it."""
 
-    def __init__(self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.settings = Settings.from_env(env)
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, env[name])
-        self.storage = Storage(self.settings, now=clock.now)
-        self.queues = Queues(self.settings, threads=4)
+    def __init__(self, env: dict[str, str]) -> None:
+        with acting_as(env) as self.settings:
+            self.storage = Storage(self.settings, now=clock.now)
+            self.queues = Queues(self.settings, threads=4)
 
     def close(self) -> None:
         self.storage.close()
@@ -63,18 +71,16 @@ class Clients:
 
 @pytest.fixture(scope="session")
 def api_clients(stack: Stack, admin_url: str) -> Iterator[Clients]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        clients = Clients(stack.env("api"), monkeypatch)
-        yield clients
-        clients.close()
+    clients = Clients(stack.env("api"))
+    yield clients
+    clients.close()
 
 
 @pytest.fixture(scope="session")
 def worker_clients(stack: Stack, admin_url: str) -> Iterator[Clients]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        clients = Clients(stack.env("worker"), monkeypatch)
-        yield clients
-        clients.close()
+    clients = Clients(stack.env("worker"))
+    yield clients
+    clients.close()
 
 
 @pytest.fixture(scope="session")
@@ -189,15 +195,16 @@ async def company(found_company: Callable[[], Awaitable[Company]]) -> Company:
 
 
 @pytest.fixture(scope="session")
-async def http(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+async def http(stack: Stack, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the real api, served on a free port by the server that serves it in production."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     app = create_app(msgspec.structs.replace(settings, api_port=port))
     server = Server(app, port=port, interface=Interfaces.ASGI, websockets=False, log_access=False)
-    serving = asyncio.create_task(server.serve())
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        await eventually(lambda: _is_up(client))
+        with acting_as(stack.env("api")):
+            serving = asyncio.create_task(server.serve())
+            await eventually(lambda: _is_up(client))
         yield client
     server.stop()
     await serving

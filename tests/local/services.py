@@ -61,9 +61,10 @@ def stop_services(stack: Stack) -> None:
 def _remove_forgotten() -> None:
     """As root Postgres's data may be outside the test's directory; a killed test leaves it there."""
     for note in SHARED_PLACE.glob(f"*/{BELONGS_TO}"):
-        owner = Path(note.read_text())
-        if owner.is_relative_to(tempfile.gettempdir()) and not owner.parent.exists():
-            shutil.rmtree(note.parent)
+        with contextlib.suppress(FileNotFoundError):  # another test process is at it too
+            owner = Path(note.read_text())
+            if owner.is_relative_to(tempfile.gettempdir()) and not owner.parent.exists():
+                shutil.rmtree(note.parent)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
@@ -16,6 +16,7 @@ from buildpeer.platform.ids import new_id
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 HASH = bytes(range(32))
+SOME_ID = UUID(int=7)
 
 
 def upload(**changes: Any) -> Upload:
@@ -109,7 +110,7 @@ def test_a_key_tells_whom_it_concerns(lane: str, tenant: Any, file: Any) -> None
 
 
 @pytest.mark.parametrize(
-    "key", ["", "a/b", "live/x/y", "live/../etc", f"live/{uuid4()}/{uuid4()}/more", f"live/{uuid4()}/{uuid4().hex}"]
+    "key", ["", "a/b", "live/x/y", "live/../etc", f"live/{SOME_ID}/{SOME_ID}/more", f"live/{SOME_ID}/{SOME_ID.hex}"]
 )
 def test_a_key_that_is_not_ours_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match=r".+"):

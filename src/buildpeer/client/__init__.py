@@ -1,0 +1,9 @@
+"""The uploader: a small SDK for BuildPeer's HTTP API, and the commands `buildpeer login|logout|push|watch`.
+
+It stands alone: nothing of the server is imported, so any machine with files to send can have it.
+"""
+
+from buildpeer.client.api import Api, ApiError, NetworkError
+from buildpeer.client.push import Outcome, push
+
+__all__ = ["Api", "ApiError", "NetworkError", "Outcome", "push"]

@@ -1,0 +1,534 @@
+"""BuildPeer's HTTP API as typed calls that survive bad networks.
+
+Every call here is safe to repeat, so each is repeated until it is answered or the patience ends. The sign-in
+is kept fresh behind the caller's back: an access token lives 15 minutes, a push may take hours.
+"""
+
+import asyncio
+import contextlib
+import email.utils
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol, Self, TypeVar
+
+import httpx
+import msgspec
+
+from buildpeer.client import sse
+
+T = TypeVar("T")
+
+ENDS = frozenset(("ready", "duplicate", "quarantined", "unscannable", "mismatched", "failed", "cancelled", "expired"))
+_STEPS = ("requested", "receiving", "stored", "scanning", "deriving")
+_EARLY_S = 30.0  # a token that ends sooner than this is renewed before it is used
+_QUIET_S = 45.0  # the event stream says something every 15 s; three times silent means dead
+_LONGEST_RETRY_AFTER_S = 300.0
+_OPEN = sse.Frame(type="open")
+_TIMEOUT = httpx.Timeout(30.0, connect=10.0, write=60.0, pool=None)
+
+
+class ClientError(Exception):
+    """Anything that keeps this client from doing what it was asked."""
+
+
+class NetworkError(ClientError):
+    """No answer, or one that isn't BuildPeer's (a captive portal's page, say). Trying later may help."""
+
+
+class ApiError(ClientError):
+    """BuildPeer answered no. `code` is one of the API's closed list; `title` and `detail` are for people."""
+
+    def __init__(
+        self, code: str, status: int, title: str, detail: str = "", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(detail or title)
+        self.code = code
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same call may well succeed a little later."""
+        return self.status in (408, 425, 429) or self.status >= 500
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long to go on: `failures` in a row without progress, with growing pauses between them (seconds)."""
+
+    failures: int = 8
+    first_s: float = 1.0
+    longest_s: float = 60.0
+
+    def pause_s(self, failures: int, error: Exception | None = None) -> float:
+        """Seconds to wait after this many failures; what the server asked for in Retry-After comes first."""
+        jitter = random.uniform(0.5, 1.0)  # noqa: S311  (spreads callers, hides nothing)
+        asked = error.retry_after_s if isinstance(error, ApiError) else None
+        if asked is not None:
+            return min(asked, _LONGEST_RETRY_AFTER_S) + self.first_s * jitter
+        return min(self.longest_s, self.first_s * 2.0 ** (failures - 1)) * jitter
+
+
+class Person(msgspec.Struct, frozen=True):
+    """Who is signed in."""
+
+    person_id: str
+    name: str
+    email: str
+    locale: str = ""
+
+
+class Tenant(msgspec.Struct, frozen=True):
+    """The company they work in now, and as what."""
+
+    tenant_id: str
+    name: str
+    role: str
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A sign-in with its tokens, which no repr shows; `expires_at` in seconds of this machine's clock."""
+
+    access_token: str
+    refresh_token: str
+    expires_at: float
+    person: Person
+    tenant: Tenant
+
+    def __repr__(self) -> str:
+        return f"Session({self.person.email}, {self.tenant.name})"
+
+
+class Project(msgspec.Struct, frozen=True):
+    """A building site that this person may see."""
+
+    project_id: str
+    name: str
+    code: str = ""
+    timezone: str = ""
+
+
+class NewUpload(msgspec.Struct, frozen=True):
+    """What is said of a file before it is sent: `upload_id` a UUIDv7 of ours, `sha256` in hex."""
+
+    upload_id: str
+    kind: str
+    name: str
+    size_bytes: int
+    content_type: str
+    sha256: str
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """A file's life on the server. `reason_text` is for people, in their language; events come without it."""
+
+    upload_id: str
+    project_id: str
+    name: str
+    size_bytes: int
+    state: str
+    kind: str = ""
+    content_type: str = ""
+    sha256: str = ""
+    reason: str | None = None
+    reason_text: str | None = None
+    lane: str = ""
+    created_by: str = ""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    verified: bool = False
+    document_id: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ENDS
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the server needs no more bytes of it."""
+        return self.state not in ("requested", "receiving")
+
+    def newer_than(self, other: "Upload | None") -> bool:
+        """Whether this is later news: states only ever go forward, however late a message comes."""
+        return other is None or self._rank > other._rank
+
+    @property
+    def _rank(self) -> int:
+        if self.ended:
+            return len(_STEPS)
+        return _STEPS.index(self.state) if self.state in _STEPS else len(_STEPS) - 1
+
+
+class Put(msgspec.Struct, frozen=True):
+    """Permission to write one key once: exactly these headers, until `expires_at`."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    expires_at: datetime
+
+    def __repr__(self) -> str:
+        return f"Put(until {self.expires_at})"  # the URL is a secret while it lives
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An RFC 9457 problem, as in `application/problem+json`."""
+
+    code: str = ""
+    status: int = 0
+    title: str = ""
+    detail: str | None = None
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """The verdict on one NewUpload; `put` only for the first 50 of a call that still need bytes."""
+
+    upload_id: str
+    verdict: Literal["opened", "known", "conflict", "rejected"]
+    upload: Upload | None = None
+    put: Put | None = None
+    problem: Problem | None = None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One entry of the live log."""
+
+    position: int | str
+    type: str
+    occurred_at: datetime
+    project_id: str | None = None
+    upload: Upload | None = None
+
+
+def event_of(frame: sse.Frame) -> Event | None:
+    """The event in a frame; None for a kind that this client doesn't understand."""
+    try:
+        return msgspec.json.decode(frame.data, type=Event)
+    except msgspec.DecodeError:
+        return None
+
+
+class _Tokens(msgspec.Struct, frozen=True):
+    access_token: str
+    expires_in: float
+    refresh_token: str
+    person: Person
+    tenant: Tenant
+
+    def session(self) -> Session:
+        return Session(self.access_token, self.refresh_token, time.time() + self.expires_in, self.person, self.tenant)
+
+
+class _Projects(msgspec.Struct, frozen=True):
+    items: list[Project]
+    next_cursor: str | None = None
+
+
+class _Results(msgspec.Struct, frozen=True):
+    results: list[Opened]
+
+
+class _PutReply(msgspec.Struct, frozen=True):
+    put: Put
+
+
+class Keeper(Protocol):
+    """Where a session lives between calls; `session.Store` keeps it on disk for several processes."""
+
+    def load(self) -> Session | None:
+        """The session kept last."""
+        ...
+
+    def save(self, session: Session) -> None:
+        """Keep this one from now on."""
+        ...
+
+    def alone(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Hold this while renewing: two renewals at a time would end the session."""
+        ...
+
+
+class Memory:
+    """Keeps a session for as long as the program runs."""
+
+    def __init__(self, session: Session | None = None) -> None:
+        self._session = session
+
+    def load(self) -> Session | None:
+        """See Keeper."""
+        return self._session
+
+    def save(self, session: Session) -> None:
+        """See Keeper."""
+        self._session = session
+
+    def alone(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """See Keeper; within one Api a lock is held already."""
+        return contextlib.nullcontext()
+
+
+class Api:
+    """One signed-in person's view of BuildPeer; use it as `async with Api(url, keeper=…) as api`.
+
+    `credentials` (e-mail, password), if given, sign in again when the session has ended. Calls raise ApiError
+    when the answer is no and NetworkError when there is none after all `patience`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        keeper: Keeper | None = None,
+        credentials: tuple[str, str] | None = None,
+        lang: str = "es",
+        patience: Patience | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.lang = lang
+        self.patience = patience or Patience()
+        self._keeper: Keeper = keeper or Memory()
+        self._credentials = credentials
+        self._session = self._keeper.load()
+        self._renewing = asyncio.Lock()
+        headers = {"Accept-Language": lang, "User-Agent": "buildpeer-client"}
+        self._http = httpx.AsyncClient(base_url=self.base_url, timeout=_TIMEOUT, headers=headers)
+        # signed URLs go elsewhere: a client of their own, so that no token of ours ever travels with them
+        self.storage = httpx.AsyncClient(timeout=_TIMEOUT, headers={"User-Agent": "buildpeer-client"})
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+        await self.storage.aclose()
+
+    @property
+    def session(self) -> Session:
+        """The present sign-in; ApiError `not_signed_in` if there is none."""
+        if self._session is None:
+            raise ApiError("not_signed_in", 401, "Not signed in")
+        return self._session
+
+    @property
+    def email(self) -> str:
+        """Who is signed in, or empty."""
+        return self._session.person.email if self._session else ""
+
+    async def sign_in(self, email: str, password: str) -> Session:
+        """Start a session and keep it."""
+        body = {"email": email, "password": password}
+        return await self._tokens("/v1/sessions", body)
+
+    async def projects(self) -> list[Project]:
+        """Every project this person may see."""
+        found: list[Project] = []
+        cursor: str | None = None
+        while True:
+            params = {"limit": "100"} | ({"cursor": cursor} if cursor else {})
+            page = await self._call("GET", "/v1/projects", _Projects, params=params)
+            found += page.items
+            cursor = page.next_cursor
+            if not cursor:
+                return found
+
+    async def open_uploads(self, project_id: str, uploads: Sequence[NewUpload]) -> list[Opened]:
+        """Announce up to 1,000 files; the same ids give the same answer, so a lost reply costs nothing."""
+        path = f"/v1/projects/{project_id}/uploads"
+        return (await self._call("POST", path, _Results, body={"uploads": uploads})).results
+
+    async def put_for(self, upload_id: str) -> Put:
+        """A fresh signed URL; ApiError `upload_closed` when no more bytes are needed."""
+        return (await self._call("POST", f"/v1/uploads/{upload_id}/urls", _PutReply)).put
+
+    async def upload(self, upload_id: str) -> Upload:
+        """The upload as it is now."""
+        return await self._call("GET", f"/v1/uploads/{upload_id}", Upload)
+
+    async def events(
+        self, *, last_id: str | None = None, on_link: Callable[[bool], None] = lambda up: None
+    ) -> AsyncGenerator[sse.Frame]:
+        """Every event from now on, or after `last_id`, for ever: cuts are mended by Last-Event-ID.
+
+        `on_link` hears when the stream is open and when it was cut. Close it with `contextlib.aclosing`.
+        """
+        failures, retry_s = 0, 1.0
+        while True:
+            error: ClientError | None = None
+            try:
+                async with contextlib.aclosing(self._stream(last_id)) as frames:
+                    async for frame in frames:
+                        failures = 0
+                        last_id = frame.id or last_id
+                        retry_s = retry_s if frame.retry_ms is None else frame.retry_ms / 1000
+                        if frame.data:
+                            yield frame
+                        elif frame == _OPEN:
+                            on_link(True)
+            except NetworkError as exc:
+                error = exc
+            except ApiError as exc:
+                if not exc.passing:
+                    raise
+                error = exc
+            on_link(False)
+            failures += 1
+            pause_s = self.patience.pause_s(min(failures, 8), error)
+            await asyncio.sleep(retry_s if failures == 1 and error is None else pause_s)
+
+    async def _stream(self, last_id: str | None) -> AsyncGenerator[sse.Frame]:
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        timeout = httpx.Timeout(_TIMEOUT.connect, read=_QUIET_S)
+        for renewals_left in (2, 1, 0):
+            token = await self._token()
+            request = self._http.build_request("GET", "/v1/events", headers=headers, timeout=timeout)
+            request.headers["Authorization"] = f"Bearer {token}"
+            with _network_errors():
+                response = await self._http.send(request, stream=True)
+                try:
+                    if response.status_code == 401 and renewals_left:
+                        await self._renew(token)
+                        continue
+                    if response.status_code != 200:
+                        await response.aread()
+                        raise _refusal(response)
+                    yield _OPEN
+                    parser = sse.Parser()
+                    async for data in response.aiter_bytes():
+                        for frame in parser.feed(data):
+                            yield frame
+                    return
+                finally:
+                    await response.aclose()
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        reply: type[T],
+        *,
+        body: Any = None,
+        params: dict[str, str] | None = None,
+    ) -> T:
+        async def once() -> T:
+            return await self._once(method, path, reply, body=body, params=params, token=token)
+
+        for renewals_left in (2, 1, 0):  # two: the token that another process got may have ended as well
+            token = await self._token()
+            try:
+                return await self._patiently(once)
+            except ApiError as error:
+                if error.status != 401 or not renewals_left:
+                    raise
+            await self._renew(token)
+        raise AssertionError("unreachable")
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        failures = 0
+        while True:
+            try:
+                return await attempt()
+            except NetworkError as exc:
+                error: ClientError = exc
+            except ApiError as exc:
+                if not exc.passing:
+                    raise
+                error = exc
+            failures += 1
+            if failures >= self.patience.failures:
+                raise error
+            await asyncio.sleep(self.patience.pause_s(failures, error))
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        reply: type[T],
+        *,
+        body: Any = None,
+        params: dict[str, str] | None = None,
+        token: str = "",
+    ) -> T:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = msgspec.json.encode(body)
+        with _network_errors():
+            response = await self._http.request(method, path, params=params, content=content, headers=headers)
+        if not response.is_success:
+            raise _refusal(response)
+        try:
+            return msgspec.json.decode(response.content, type=reply)
+        except msgspec.DecodeError as exc:
+            raise NetworkError(f"{response.status_code}, but not BuildPeer's answer: {exc}") from exc
+
+    async def _token(self) -> str:
+        session = self.session
+        if session.expires_at - _EARLY_S < time.time():
+            await self._renew(session.access_token)
+        return self.session.access_token
+
+    async def _renew(self, stale: str) -> None:
+        """Replace the access token `stale`, unless a task here or another process has done so meanwhile."""
+        async with self._renewing, self._keeper.alone():
+            kept = self._keeper.load()
+            if kept and kept.person.person_id == self.session.person.person_id:
+                self._session = kept
+            if self.session.access_token == stale or self.session.expires_at - _EARLY_S < time.time():
+                await self._refresh()
+
+    async def _refresh(self) -> None:
+        # repeated with the same token even if that was spent and only the reply was lost: for 60 s the server
+        # answers with the same successor
+        body = {"refresh_token": self.session.refresh_token}
+        try:
+            await self._tokens("/v1/tokens", body)
+        except ApiError as error:
+            if error.status != 401 or self._credentials is None:
+                raise
+            await self.sign_in(*self._credentials)
+
+    async def _tokens(self, path: str, body: dict[str, str]) -> Session:
+        reply = await self._patiently(lambda: self._once("POST", path, _Tokens, body=body))
+        self._session = reply.session()
+        self._keeper.save(self._session)
+        return self._session
+
+
+@contextlib.contextmanager
+def _network_errors() -> Generator[None]:
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        raise NetworkError(str(exc) or type(exc).__name__) from exc
+
+
+def _refusal(response: httpx.Response) -> ApiError:
+    try:
+        problem = msgspec.json.decode(response.content, type=Problem)
+    except msgspec.DecodeError:
+        problem = Problem()  # a proxy's page
+    status = response.status_code
+    return ApiError(
+        problem.code or f"http_{status}",
+        status,
+        problem.title or response.reason_phrase or f"HTTP {status}",
+        problem.detail or "",
+        _retry_after_s(response.headers.get("Retry-After")),
+    )
+
+
+def _retry_after_s(value: str | None) -> float | None:
+    """Seconds or an HTTP date, as RFC 9110 §10.2.3 has it."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,214 @@
+"""The commands `login`, `logout`, `push` and `watch`, for click; the program adds COMMANDS to its group."""
+
+import asyncio
+import os
+import sqlite3
+import sys
+import unicodedata
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import click
+from rich.console import Console
+
+from buildpeer.client import ui
+from buildpeer.client.api import Api, ClientError, Project
+from buildpeer.client.files import KINDS, Kind
+from buildpeer.client.messages import LANGUAGES, explain, language, shown, text
+from buildpeer.client.push import Outcome, push
+from buildpeer.client.session import DEFAULT_API, Store, address, connect
+from buildpeer.client.watch import watch
+
+T = TypeVar("T")
+_LISTED = 30
+
+_api = click.option("--api", default=DEFAULT_API, envvar="BUILDPEER_API", show_default=True, help="Address of the API.")
+_lang = click.option("--lang", type=click.Choice(LANGUAGES), help="Language; by default the locale's.")
+
+
+class Stop(click.ClickException):
+    """Ends the program with a sentence for people on stderr."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the sentence alone."""
+        click.echo(self.message, file=file, err=True)
+
+
+class Misuse(Stop):
+    """The command can't be meant as it was given."""
+
+    exit_code = 2
+
+
+class Interrupted(Stop):
+    """Somebody pressed Ctrl-C; 130 is what a shell expects then."""
+
+    exit_code = 130
+
+
+@click.command("login")
+@_api
+@_lang
+@click.option("--email", envvar="BUILDPEER_EMAIL", help="Who signs in; asked for if left out.")
+def login_command(api: str, lang: str | None, email: str | None) -> None:
+    """Sign in; the password is asked for, or taken from BUILDPEER_PASSWORD."""
+    lang = language(lang)
+    password = os.environ.get("BUILDPEER_PASSWORD", "")
+    if not (email and password) and not sys.stdin.isatty():
+        raise Misuse(text(lang, "error.no_terminal"))
+    email = email or str(click.prompt(text(lang, "login.email")))
+    password = password or str(click.prompt(text(lang, "login.password"), hide_input=True))
+
+    async def work() -> None:
+        async with Api(_checked(api, lang), keeper=Store(api), lang=lang) as signed:
+            session = await signed.sign_in(email.strip(), password)
+        click.echo(text(lang, "login.done", name=shown(session.person.name), tenant=shown(session.tenant.name)))
+
+    _run(work(), lang, api)
+
+
+@click.command("logout")
+@_api
+@_lang
+def logout_command(api: str, lang: str | None) -> None:
+    """Forget the sign-in on this machine."""
+    lang = language(lang)
+    found = Store(_checked(api, lang)).forget()
+    click.echo(text(lang, "logout.done" if found else "logout.none"))
+
+
+@click.command("push")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path(path_type=Path))
+@click.option("--project", required=True, metavar="NAME|CODE|ID", help="The project that gets the files.")
+@click.option("--kind", type=click.Choice(KINDS), help="What the files are; guessed by name if left out.")
+@click.option("--parallel", type=click.IntRange(1, 16), default=4, show_default=True, help="Files sent at a time.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=300,
+    show_default=True,
+    help="Seconds to wait without any news once everything is sent.",
+)
+@_api
+@_lang
+def push_command(
+    *,
+    paths: tuple[Path, ...],
+    project: str,
+    kind: Kind | None,
+    parallel: int,
+    timeout: float,
+    api: str,
+    lang: str | None,
+) -> None:
+    """Send files and whole folders to a project, and wait until each has been checked.
+
+    Run the same command again after any interruption: it goes on, and sends nothing twice. Ends with 1 if any
+    file has not made it.
+    """
+    lang = language(lang)
+    console = _console()
+
+    async def work() -> Sequence[Outcome]:
+        async with await connect(_checked(api, lang), lang=lang) as signed:
+            chosen = await _project(signed, project)
+            console.print(text(lang, "push.to", project=shown(chosen.name)), markup=False, highlight=False)
+            with ui.screen(console, lang) as screen:
+                return await push(
+                    signed,
+                    paths,
+                    chosen.project_id,
+                    kind=kind,
+                    parallel=parallel,
+                    timeout_s=timeout,
+                    view=screen,
+                )
+
+    outcomes = _run(work(), lang, api)
+    ui.report(console, lang, outcomes)
+    if not all(outcome.fine for outcome in outcomes):
+        sys.exit(1)
+
+
+@click.command("watch")
+@click.option("--project", metavar="NAME|CODE|ID", help="Only this project.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@_api
+@_lang
+def watch_command(*, project: str | None, as_json: bool, api: str, lang: str | None) -> None:
+    """Show what happens to everybody's files, live."""
+    lang = language(lang)
+
+    async def work() -> None:
+        async with await connect(_checked(api, lang), lang=lang) as signed:
+            chosen = await _project(signed, project) if project else None
+            await watch(signed, _console(), project=chosen, as_json=as_json)
+
+    _run(work(), lang, api)
+
+
+COMMANDS: list[click.Command] = [login_command, logout_command, push_command, watch_command]
+
+
+def _run(work: Coroutine[Any, Any, T], lang: str, api: str) -> T:
+    try:
+        return asyncio.run(work)
+    except ClientError as error:
+        raise Stop(explain(lang, error, address(api))) from error
+    except (OSError, sqlite3.Error) as error:
+        raise Stop(text(lang, "error.disk", why=error)) from error
+    except KeyboardInterrupt:
+        raise Interrupted(text(lang, "error.interrupted")) from None
+
+
+def _checked(api: str, lang: str) -> str:
+    if not address(api).startswith(("http://", "https://")):
+        raise Misuse(text(lang, "error.address", api=api))
+    return api
+
+
+def _console() -> Console:
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure:
+        reconfigure(errors="replace")  # a name that the terminal can't write must not end the push
+    return Console(highlight=False)
+
+
+async def _project(api: Api, wanted: str) -> Project:
+    """The project meant by an id, a code or a name; case and accents don't matter."""
+    projects = await api.projects()
+    found = matching(projects, wanted)
+    if len(found) == 1:
+        return found[0]
+    if not projects:
+        raise Misuse(text(api.lang, "error.no_projects"))
+    key = "error.many_projects" if found else "error.unknown_project"
+    listed = sorted(found or projects, key=lambda project: _folded(project.name))
+    lines = [text(api.lang, key, name=shown(wanted))]
+    for project in listed[:_LISTED]:
+        tail = f"  [{project.project_id}]" if found else ""
+        lines.append(shown(f"  {project.code:<10} {project.name}{tail}"))
+    if len(listed) > _LISTED:
+        lines.append(f"  {text(api.lang, 'error.and_more', n=len(listed) - _LISTED)}")
+    raise Misuse("\n".join(lines))
+
+
+def matching(projects: Sequence[Project], wanted: str) -> list[Project]:
+    """The projects that `wanted` may mean: the one with this id, else by code, else by name."""
+    key = _folded(wanted)
+    keys: tuple[Callable[[Project], str], ...] = (
+        lambda project: project.project_id,
+        lambda project: project.code,
+        lambda project: project.name,
+    )
+    for of in keys:
+        found = [project for project in projects if key and _folded(of(project)) == key]
+        if found:
+            return found
+    return []
+
+
+def _folded(name: str) -> str:
+    plain = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    return " ".join("".join(plain).casefold().split())

@@ -1,0 +1,404 @@
+"""A BuildPeer and its S3 on a loopback port, faithful to the API's contract, and as unreliable as a test asks.
+
+It runs in a thread of its own, so that commands that start a loop themselves can be tested too. `faults` are
+taken in order, one per matching request; see `Fault`.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+ENDS = {"ready", "duplicate", "quarantined", "unscannable", "mismatched", "failed", "cancelled", "expired"}
+REASONS = {"es": "Contiene un virus.", "pt": "Contém um vírus.", "en": "It contains a virus."}
+
+
+@dataclass
+class Fault:
+    """What happens to the next `times` requests of this method whose path contains `path` and that `when` likes.
+
+    how: `cut` drops the connection before anything is done, in the middle of the body if `after` bytes are given;
+    `lost` does everything and drops the connection instead of answering; `hang` does and answers nothing; an int
+    answers with that status.
+    """
+
+    method: str
+    path: str
+    how: str | int
+    times: int = 1
+    after: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    content_type: str = "text/html"
+    when: Callable[["Request"], bool] = lambda request: True
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes = b""
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body or b"{}")
+
+
+class CutError(Exception):
+    pass
+
+
+@dataclass
+class Reply:
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def ok(value: Any, status: int = 200) -> Reply:
+    return Reply(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+
+def problem(status: int, code: str, title: str, detail: str = "") -> Reply:
+    body = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail}
+    return Reply(status, json.dumps(body).encode(), {"Content-Type": "application/problem+json"})
+
+
+class Fake:
+    def __init__(self) -> None:
+        self.projects = [
+            {"project_id": "p-1", "name": "Torre Río Magdalena", "code": "TRM", "timezone": "America/Bogota"},
+            {"project_id": "p-2", "name": "Edificio São João", "code": "ESJ", "timezone": "America/Sao_Paulo"},
+        ]
+        self.ends: dict[str, tuple[str, str | None]] = {}  # by file name: state and reason
+        self.rejects: dict[str, tuple[str, str]] = {}  # by file name: code and detail
+        self.poison: set[str] = set()  # names for which a whole call is refused with 400
+        self.faults: list[Fault] = []
+        self.requests: list[Request] = []
+        self.uploads: dict[str, dict[str, Any]] = {}
+        self.objects: dict[str, bytes] = {}
+        self.expired_urls: set[str] = set()
+        self.signed: dict[str, tuple[str, dict[str, str]]] = {}  # token in URL: upload id and headers
+        self.log: list[tuple[int, dict[str, Any]]] = []
+        self.silent = False  # events are written but never streamed
+        self.stall = False  # what has arrived stays "stored"
+        self.token_life_s = 900.0
+        self.valid_access: dict[str, float] = {}
+        self.successors: dict[str, dict[str, Any]] = {}
+        self.refresh_now = ""
+        self.counter = 0
+        self.most_at_once = self.at_once = 0
+        self.streams: set[asyncio.StreamWriter] = set()
+        self.url = ""
+        self._at_work: set[asyncio.Task[None]] = set()
+
+    # running it
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["Fake"]:
+        started = threading.Event()
+        loop = asyncio.new_event_loop()
+        self._loop = loop
+        self._stop = asyncio.Event()
+        self._news = asyncio.Condition()
+
+        async def main() -> None:
+            server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            started.set()
+            await self._stop.wait()
+            server.close()
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                for task in others:
+                    task.cancel()
+                await asyncio.wait(others)
+
+        thread = threading.Thread(target=lambda: loop.run_until_complete(main()), daemon=True)
+        thread.start()
+        assert started.wait(10)
+        try:
+            yield self
+        finally:
+            loop.call_soon_threadsafe(self._stop.set)
+            thread.join(10)
+            loop.close()
+
+    def cut_streams(self) -> None:
+        """Cut every open event stream (from any thread)."""
+
+        def cut() -> None:
+            for writer in self.streams:
+                writer.transport.abort()
+
+        self._loop.call_soon_threadsafe(cut)
+
+    # what tests ask
+
+    def puts(self, name: str | None = None) -> list[Request]:
+        return [
+            r
+            for r in self.requests
+            if r.method == "PUT" and name in (None, self.uploads[self.signed[r.query["sig"]][0]]["name"])
+        ]
+
+    def calls(self, method: str, ending: str) -> list[Request]:
+        return [r for r in self.requests if r.method == method and r.path.endswith(ending)]
+
+    def by_name(self, name: str) -> list[dict[str, Any]]:
+        return [u for u in self.uploads.values() if u["name"] == name]
+
+    # HTTP
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (CutError, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            writer.transport.abort()
+        finally:
+            self.streams.discard(writer)
+            writer.close()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = await reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, target, _ = first.split(" ")
+        path, _, query = target.partition("?")
+        headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines if line)}
+        pairs = dict(p.partition("=")[::2] for p in query.split("&") if p)
+        request = Request(method, path, pairs, headers)
+        assert "transfer-encoding" not in headers, "S3 takes no chunked bodies"
+        fault = self._fault(request)
+        length = int(headers.get("content-length", 0))
+        self.at_once += method == "PUT"
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if fault and fault.how == "hang":
+                await self._stop.wait()  # held by us, or the task would be garbage
+            if fault and fault.how == "cut":
+                await reader.readexactly(min(fault.after or 0, length))
+                raise CutError
+            request.body = await reader.readexactly(length)
+        finally:
+            self.at_once -= method == "PUT"
+        self.requests.append(request)
+        if fault and isinstance(fault.how, int):
+            headers = {"Content-Type": fault.content_type} | fault.headers
+            reply = Reply(fault.how, fault.body or b"<html>sorry</html>", headers)
+        elif path == "/v1/events":
+            await self._stream(request, writer)
+            return False
+        else:
+            reply = await self._answer(request)
+        if fault and fault.how == "lost":
+            raise CutError
+        reply.headers["Content-Length"] = str(len(reply.body))
+        out = f"HTTP/1.1 {reply.status} X\r\n" + "".join(f"{k}: {v}\r\n" for k, v in reply.headers.items())
+        writer.write(out.encode() + b"\r\n" + reply.body)
+        await writer.drain()
+        return True
+
+    def _fault(self, request: Request) -> Fault | None:
+        for fault in self.faults:
+            if fault.times and request.method == fault.method and fault.path in request.path and fault.when(request):
+                fault.times -= 1
+                return fault
+        return None
+
+    async def _answer(self, request: Request) -> Reply:
+        match request.method, request.path.strip("/").split("/"):
+            case "PUT", ["s3", upload_id]:
+                return await self._put(request, upload_id)
+            case "POST", ["v1", "sessions"]:
+                return self._sign_in(request)
+            case "POST", ["v1", "tokens"]:
+                return self._refresh(request)
+        if refused := self._unauthorized(request):
+            return refused
+        match request.method, request.path.strip("/").split("/"):
+            case "GET", ["v1", "projects"]:
+                start = int(request.query.get("cursor", 0))
+                more = str(start + 1) if start + 1 < len(self.projects) else None
+                return ok({"items": self.projects[start : start + 1], "next_cursor": more})
+            case "POST", ["v1", "projects", project_id, "uploads"]:
+                return await self._open(request, project_id)
+            case "POST", ["v1", "uploads", upload_id, "urls"]:
+                if self.uploads[upload_id]["state"] not in ("requested", "receiving"):
+                    return problem(409, "upload_closed", "Closed")
+                return ok({"put": self._sign(upload_id)})
+            case "GET", ["v1", "uploads", upload_id]:
+                upload = dict(self.uploads[upload_id])
+                if upload["reason"]:
+                    upload["reason_text"] = REASONS[request.headers["accept-language"]]
+                return ok(upload)
+        return problem(404, "not_found", "Not found")
+
+    # identity
+
+    def _session(self) -> dict[str, Any]:
+        self.counter += 1
+        access, self.refresh_now = f"access-{self.counter}", f"refresh-{self.counter}"
+        self.valid_access[access] = time.time() + self.token_life_s
+        tenant = {"tenant_id": "t-1", "name": "Constructora Andes", "role": "engineer"}
+        return {
+            "access_token": access,
+            "expires_in": 900,
+            "refresh_token": self.refresh_now,
+            "person": {"person_id": "me", "name": "Ana Ñáñez", "email": "ana@andes.co", "locale": "es"},
+            "tenant": tenant,
+            "tenants": [tenant],
+        }
+
+    def _sign_in(self, request: Request) -> Reply:
+        if request.json != {"email": "ana@andes.co", "password": "secreto"}:
+            return problem(401, "bad_credentials", "Wrong e-mail or password")
+        return ok(self._session(), 201)
+
+    def _refresh(self, request: Request) -> Reply:
+        token = request.json["refresh_token"]
+        if token in self.successors:
+            return ok(self.successors[token])
+        if token != self.refresh_now:
+            return problem(401, "session_ended", "The session has ended")
+        self.successors[token] = self._session()
+        return ok(self.successors[token])
+
+    def _unauthorized(self, request: Request) -> Reply | None:
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.valid_access.get(token, 0) < time.time():
+            return problem(401, "token_expired", "The token has expired")
+        return None
+
+    def expire_tokens(self) -> None:
+        self.valid_access.clear()
+
+    # uploads
+
+    async def _open(self, request: Request, project_id: str) -> Reply:
+        if project_id not in {p["project_id"] for p in self.projects}:
+            return problem(404, "not_found", "No such project")
+        asked = request.json["uploads"]
+        assert 1 <= len(asked) <= 1000
+        if self.poison & {u["name"] for u in asked}:
+            return problem(400, "invalid_request", "Invalid request", "A name is too long.")
+        return ok({"results": [await self._open_one(u, project_id, n) for n, u in enumerate(asked)]})
+
+    async def _open_one(self, asked: dict[str, Any], project_id: str, n: int) -> dict[str, Any]:
+        result: dict[str, Any] = {"upload_id": asked["upload_id"], "upload": None, "put": None, "problem": None}
+        if asked["name"] in self.rejects:
+            code, detail = self.rejects[asked["name"]]
+            told = {"code": code, "status": 422, "title": "Rejected", "detail": detail}
+            return result | {"verdict": "rejected", "problem": told}
+        known = self.uploads.get(asked["upload_id"])
+        if known and any(known[k] != asked[k] for k in asked):
+            told = {"code": "upload_conflict", "status": 409, "title": "Conflict", "detail": None}
+            return result | {"verdict": "conflict", "problem": told}
+        if not known:
+            self.uploads[asked["upload_id"]] = asked | {
+                "project_id": project_id,
+                "state": "requested",
+                "reason": None,
+                "reason_text": None,
+                "lane": "live",
+                "created_by": "me",
+                "created_at": "2026-01-01T00:00:00Z",
+                "updated_at": "2026-01-01T00:00:00Z",
+                "verified": False,
+                "document_id": None,
+            }
+            await self._event(asked["upload_id"], "upload.opened")
+        upload = self.uploads[asked["upload_id"]]
+        wants = upload["state"] in ("requested", "receiving")
+        put = self._sign(asked["upload_id"]) if wants and n < 50 else None
+        return result | {"verdict": "known" if known else "opened", "upload": dict(upload), "put": put}
+
+    def _sign(self, upload_id: str) -> dict[str, Any]:
+        token = f"s{len(self.signed)}"
+        upload = self.uploads[upload_id]
+        headers = {
+            "if-none-match": "*",
+            "content-length": str(upload["size_bytes"]),
+            "content-type": upload["content_type"],
+            "x-amz-checksum-sha256": upload["sha256"],
+        }
+        if len(self.signed) % 2:
+            del headers["content-length"]  # a client must send it whether or not it is told to
+        self.signed[token] = (upload_id, headers)
+        url = f"{self.url}/s3/{upload_id}?sig={token}"
+        return {"method": "PUT", "url": url, "headers": headers, "expires_at": "2026-01-01T06:00:00Z"}
+
+    async def _put(self, request: Request, upload_id: str) -> Reply:
+        signed_id, headers = self.signed.get(request.query["sig"], ("", {}))
+        right = signed_id == upload_id and all(request.headers.get(k) == v for k, v in headers.items())
+        if not right or request.query["sig"] in self.expired_urls or "authorization" in request.headers:
+            return _s3_error(403, "AccessDenied")
+        if upload_id in self.objects:
+            return _s3_error(412, "PreconditionFailed")
+        if hashlib.sha256(request.body).hexdigest() != self.uploads[upload_id]["sha256"]:
+            return _s3_error(400, "BadDigest")
+        self.objects[upload_id] = request.body
+        self._at_work.add(asyncio.get_running_loop().create_task(self._pipeline(upload_id)))
+        return Reply(200, b"", {"ETag": '"x"'})
+
+    async def _pipeline(self, upload_id: str) -> None:
+        upload = self.uploads[upload_id]
+        end, reason = self.ends.get(upload["name"], ("ready", None))
+        for state in ("stored",) if self.stall else ("stored", "scanning", "deriving", end):
+            upload["state"] = state
+            if state in ENDS:
+                upload["reason"] = reason
+                upload["document_id"] = f"d-{upload_id}" if state == "ready" else None
+            await self._event(upload_id, "upload.changed")
+
+    # events
+
+    async def _event(self, upload_id: str, kind: str) -> None:
+        async with self._news:
+            position = len(self.log) + 1
+            upload = {k: v for k, v in self.uploads[upload_id].items() if k != "reason_text"}
+            event = {
+                "position": position,
+                "type": kind,
+                "occurred_at": "2026-01-01T15:04:05Z",
+                "project_id": upload["project_id"],
+                "upload": upload,
+            }
+            self.log.append((position, event))
+            self._news.notify_all()
+
+    async def _stream(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        if refused := self._unauthorized(request):
+            refused.headers["Content-Length"] = str(len(refused.body))
+            out = f"HTTP/1.1 {refused.status} X\r\n" + "".join(f"{k}: {v}\r\n" for k, v in refused.headers.items())
+            writer.write(out.encode() + b"\r\n" + refused.body)
+            await writer.drain()
+            return
+        seen = int(request.headers.get("last-event-id", len(self.log)))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        writer.write(b"retry: 10\n\n: ping\n\n")
+        await writer.drain()
+        self.streams.add(writer)
+        while True:
+            async with self._news:
+                while len(self.log) <= seen or self.silent:
+                    await self._news.wait()
+                fresh = self.log[seen:]
+            for position, event in fresh:
+                data = json.dumps(event, ensure_ascii=False)
+                writer.write(f"id: {position}\nevent: {event['type']}\ndata: {data}\n\n".encode())
+                await writer.drain()
+                seen = position
+
+
+def _s3_error(status: int, code: str) -> Reply:
+    body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>no</Message></Error>'
+    return Reply(status, body.encode(), {"Content-Type": "application/xml"})
