@@ -225,6 +225,9 @@ class Fake:
         if refused := self._unauthorized(request):
             return refused
         match request.method, request.path.strip("/").split("/"):
+            case "DELETE", ["v1", "sessions", "current"]:
+                self.refresh_now = "nobody's"
+                return Reply(204, b"", {})
             case "GET", ["v1", "projects"]:
                 start = int(request.query.get("cursor", 0))
                 more = str(start + 1) if start + 1 < len(self.projects) else None

@@ -136,6 +136,7 @@ def test_login_keeps_the_session_and_never_shows_it(fake: Fake, home: Path, site
     pushed = run(fake, "push", site, "--project", "TRM", env={})
     assert pushed.exit_code == 0
     assert run(fake, "logout", env={}).stdout == "Sesión cerrada en este equipo.\n"
+    assert fake.refresh_now == "nobody's"
     assert run(fake, "logout", env={}).stdout == "No había sesión iniciada.\n"
     after = run(fake, "push", site, "--project", "TRM", env={})
     assert after.exit_code == 1

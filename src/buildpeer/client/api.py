@@ -323,6 +323,11 @@ class Api:
         body = {"email": email, "password": password}
         return await self._tokens("/v1/sessions", body)
 
+    async def sign_out(self) -> None:
+        """End the session on the server; ending one that has ended already is fine."""
+        with contextlib.suppress(ApiError):
+            await self._once("DELETE", "/v1/sessions/current", type(None), token=await self._token())
+
     async def projects(self) -> list[Project]:
         """Every project this person may see."""
         found: list[Project] = []
@@ -462,7 +467,7 @@ class Api:
         if not response.is_success:
             raise _refusal(response)
         try:
-            return msgspec.json.decode(response.content, type=reply)
+            return msgspec.json.decode(response.content or b"null", type=reply)
         except msgspec.DecodeError as exc:
             raise NetworkError(f"{response.status_code}, but not BuildPeer's answer: {exc}") from exc
 

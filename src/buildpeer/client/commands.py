@@ -1,6 +1,7 @@
 """The commands `login`, `logout`, `push` and `watch`, for click; the program adds COMMANDS to its group."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import sys
@@ -13,7 +14,7 @@ import click
 from rich.console import Console
 
 from buildpeer.client import ui
-from buildpeer.client.api import Api, ClientError, Project
+from buildpeer.client.api import Api, ClientError, Patience, Project
 from buildpeer.client.files import KINDS, Kind
 from buildpeer.client.messages import LANGUAGES, explain, language, shown, text
 from buildpeer.client.push import Outcome, push
@@ -72,9 +73,17 @@ def login_command(api: str, lang: str | None, email: str | None) -> None:
 @_api
 @_lang
 def logout_command(api: str, lang: str | None) -> None:
-    """Forget the sign-in on this machine."""
+    """Sign out, and forget the sign-in on this machine; without a network only the latter."""
     lang = language(lang)
-    found = Store(_checked(api, lang)).forget()
+    store = Store(_checked(api, lang))
+
+    async def work() -> None:
+        async with Api(api, keeper=store, lang=lang, patience=Patience(failures=1)) as signed:
+            await signed.sign_out()
+
+    with contextlib.suppress(ClientError):
+        asyncio.run(work())
+    found = store.forget()
     click.echo(text(lang, "logout.done" if found else "logout.none"))
 
 

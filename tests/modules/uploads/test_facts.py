@@ -212,6 +212,23 @@ async def test_the_sweeper_finds_bytes_whose_event_was_lost_and_drives_them_to_t
     assert (fact.object.key, fact.object.version_id, fact.object.size) == (upload.key, row["version_id"], len(CONTENT))
 
 
+async def test_an_upload_that_cannot_be_looked_at_holds_no_other_up(
+    opened: OPEN,
+    http: Any,
+    storage: Storage,
+    worker_storage: Storage,
+    worker_db: Database,
+    admin: Any,
+    company: Company,
+) -> None:
+    broken, good = await opened(await company.hire()), await opened(await company.hire())
+    await put_in_s3(http, storage, good)
+    await make_due(admin, broken, bucket="no such bucket")
+    await make_due(admin, good)
+    await sweep(worker_db, worker_storage)
+    assert await admin.fetchval("select state from uploads where upload_id = $1", good.upload_id) == "scanning"
+
+
 async def test_the_sweeper_drives_a_clean_file_to_derive_and_waits_while_the_queue_is_long(
     opened: OPEN,
     http: Any,

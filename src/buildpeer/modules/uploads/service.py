@@ -1,5 +1,6 @@
 """Opening uploads, and what becomes of them: one verb, one function, one transaction."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -21,6 +22,8 @@ from buildpeer.platform.messaging import Outgoing
 from buildpeer.platform.storage import SignedUrl, Storage
 
 _log = structlog.get_logger()
+
+SWEEPS_AT_ONCE = 4
 
 OnReady = Callable[[Transaction, ReadyFile], Awaitable[None]]
 Backlog = Callable[[str], Awaitable[int]]
@@ -161,8 +164,16 @@ async def sweep(
     """
     async with db.across_tenants() as tx:
         due = await store.due(tx, limit)
-    for tenant_id, upload_id in due:
-        await _sweep_one(db, storage, tenant_id, upload_id, backlog=backlog, on_ready=on_ready, now=now)
+    places = asyncio.Semaphore(SWEEPS_AT_ONCE)
+
+    async def one(tenant_id: UUID, upload_id: UUID) -> None:
+        async with places:
+            try:
+                await _sweep_one(db, storage, tenant_id, upload_id, backlog=backlog, on_ready=on_ready, now=now)
+            except Exception:  # it is due again in a minute, and must not hold the others up
+                _log.exception("upload_not_swept", upload_id=str(upload_id))
+
+    await asyncio.gather(*(one(tenant_id, upload_id) for tenant_id, upload_id in due))
     return len(due)
 
 
