@@ -111,18 +111,24 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are finished first."""
+    """Serve until SIGTERM or SIGINT; requests under way are finished first, and open streams ended."""
     settings.require("database_url", "valkey_url", "token_key")
     telemetry.configure_logging(settings, process="api")
+    app = create_app(settings)
     server = Server(
-        create_app(settings),
+        app,
         address=settings.api_host,
         port=settings.api_port,
         interface=Interfaces.ASGI,
         websockets=False,
         log_access=False,
     )
+
+    def stop() -> None:
+        app.state.wakeups.stop()
+        server.stop()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, stop)
     await server.serve()

@@ -24,6 +24,7 @@ class Wakeups:
     def __init__(self, url: str) -> None:
         self._client = valkey.Redis.from_url(url, socket_connect_timeout=2, health_check_interval=15)
         self._waiting: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self.stopping = False
 
     async def publish(self, tenants: Iterable[UUID]) -> None:
         """Wake the streams of these tenants, in every process; when Valkey is away they wake by themselves later."""
@@ -32,6 +33,11 @@ class Wakeups:
                 await self._client.publish(_CHANNEL, tenant_id.bytes)
         except (redis.exceptions.RedisError, OSError) as exc:
             _log.warning("wakeup_not_sent", error=str(exc))
+
+    def stop(self) -> None:
+        """Wake everybody for the last time: streams look at `stopping` and end, so that the process can."""
+        self.stopping = True
+        self._wake_all()
 
     @contextlib.contextmanager
     def listen(self, tenant_id: UUID) -> Generator[asyncio.Event, None, None]:

@@ -50,13 +50,13 @@ async def follow(
     """Events that the caller may see, after a position (None: from now on), as they come, for STREAM_LIFE_S.
 
     Nothing is left out and nothing comes twice within a stream. It holds no database connection while it waits, and
-    ends at once when the caller is no longer a member of the tenant.
+    ends at once when the caller is no longer a member of the tenant or the process is about to stop.
     """
     ends_at = time.monotonic() + STREAM_LIFE_S
     position = await _start(db, caller) if after is None else after
     yield Nothing(position)
     with wakeups.listen(caller.tenant_id) as news:
-        while time.monotonic() < ends_at:
+        while time.monotonic() < ends_at and not wakeups.stopping:
             news.clear()
             rows = await _read(db, caller, position)
             if rows[0]["role"] is None:
