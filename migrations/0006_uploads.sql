@@ -44,6 +44,8 @@ create policy visible on uploads as restrictive to buildpeer_app
   with check (project_id = any ((select app.file_projects())::uuid[]));
 create policy own_only on uploads as restrictive for insert to buildpeer_app
   with check (created_by = (select app.person_id()));
+create policy own_changes on uploads as restrictive for update to buildpeer_app
+  using (created_by = (select app.person_id())) with check (created_by = (select app.person_id()));
 create policy system on uploads to buildpeer_system using (true) with check (true);
 
 -- The api opens and cancels; only the worker, which reads facts, may say anything else of a file.

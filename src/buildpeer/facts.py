@@ -48,7 +48,7 @@ class ObjectCreated(msgspec.Struct, frozen=True):
 class FileScanned(msgspec.Struct, frozen=True):
     """A scanner has looked at every byte, or says why it could not.
 
-    `reason` is the signature's name when infected, a code of `rules.REASONS` when unscannable, else empty.
+    `reason` is the signature's name when infected, a code of `platform.messages.REASONS` when unscannable, else empty.
     """
 
     bucket: Bucket

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from tests.local.services import free_ports, ministack_python
+from tests.local.services import free_ports
 
 BUILDPEER = [sys.executable, "-m", "buildpeer.entrypoints.cli"]
 MANAGER, FIELD, INVESTOR = (f"{name}@demo.buildpeer.test" for name in ("mateo", "joao", "helena"))
@@ -43,7 +43,7 @@ class Site:
         ports = {
             f"BUILDPEER_{name.upper()}_PORT": str(getattr(self.ports, name)) for name in self.ports.__struct_fields__
         }
-        env = os.environ | ports | {"BUILDPEER_MINISTACK_PYTHON": str(ministack_python())}
+        env = os.environ | ports
         command = [*BUILDPEER, "up", "--data", str(self.data)]
         with (self.data.parent / "up.log").open("w") as log:
             self._up = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT, text=True)

@@ -66,6 +66,7 @@ def create_app(settings: Settings) -> Litestar:
         dependencies=_dependencies(settings),
         exception_handlers={
             Problem: http.on_problem,
+            http.UnstorableText: http.on_unstorable,
             HTTPException: http.on_http_exception,
             Exception: http.on_unexpected,
         },

@@ -53,6 +53,7 @@ async def run(settings: Settings) -> None:
 
 def _loops(settings: Settings, db: Database, queues: Queues, storage: Storage, wakeups: Wakeups):
     topology = wiring.topology(uploads_bucket=settings.uploads_bucket, verdicts=settings.verdicts)
+    names = frozenset(queue.name for queue in topology.queues)
     for queue in topology.queues:
         if queue.step.function is None:
             for _ in range(_CONSUMERS):
@@ -60,7 +61,9 @@ def _loops(settings: Settings, db: Database, queues: Queues, storage: Storage, w
     yield _forever("relay", lambda: notifications.relay(db, queues, wakeups), pause_s=RELAY_PAUSE_S)
     yield _forever(
         "sweep",
-        lambda: uploads.sweep(db, storage, backlog=queues.backlog, on_ready=on_upload_ready, now=clock.now()),
+        lambda: uploads.sweep(
+            db, storage, queues=names, backlog=queues.backlog, on_ready=on_upload_ready, now=clock.now()
+        ),
         pause_s=SWEEP_PAUSE_S,
     )
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)

@@ -188,11 +188,14 @@ def policies(
 
     # Without the right to list, S3 answers 403 instead of 404 for what is gone.
     read = _allow(["s3:GetObjectVersion"], [originals]) + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{uploads}"])
+    write = _allow(["s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"], [originals])
     everything = [f"arn:aws:sqs:{region}:{account}:{queue.name}" for queue in topology.queues]
     statements: dict[Person, list[dict[str, Any]]] = {
-        "api": _allow(["s3:PutObject", "s3:GetObject", "s3:GetObjectVersion"], [originals])
+        "api": _allow(["s3:GetObject", "s3:GetObjectVersion"], [originals])
+        + write
         + _allow(["s3:GetObject"], [pictures]),
         "worker": _allow(["s3:GetObject"], [originals])
+        + write  # it joins the parts of a file whose phone is gone
         + read
         + consume(STATUS)
         + _allow(["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"], everything),

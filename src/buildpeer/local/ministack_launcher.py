@@ -16,7 +16,7 @@ reason found in ministack 1.5.33:
 * Versions already on disk and published events are dropped from memory, where ministack keeps them for good.
 * Start-up scripts and Docker clean-up, which reach out of the data directory, don't run.
 
-Its environment is exactly what the stack passes (`buildpeer.local.aws.ministack_env`).
+Its environment is exactly what the stack passes (`buildpeer.local.aws`).
 """
 
 import asyncio

@@ -32,7 +32,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     clamd: str = ""  # host:port or a socket's path; empty: the embedded scanner
     api_host: str = "127.0.0.1"
     api_port: int = 8000
-    metrics_port: int = 0  # the worker's Prometheus page; 0: none
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_json: bool = True
 

@@ -27,6 +27,7 @@ CODES: dict[str, Code] = {
     "method_not_allowed": Code(405, "This address does not take that method"),
     "upload_conflict": Code(409, "This upload id is taken by another upload"),
     "upload_closed": Code(409, "The upload takes no more bytes"),
+    "upload_incomplete": Code(409, "Some parts have not arrived"),
     "body_too_large": Code(413, "The request body is too large"),
     "unsupported_media_type": Code(415, "The request body must be JSON"),
     "invalid": Code(422, "A field does not hold what it should"),

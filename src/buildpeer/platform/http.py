@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 import structlog
+from asyncpg.exceptions import CharacterNotInRepertoireError as UnstorableText
 from litestar import Request, Response
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, ValidationException
@@ -92,7 +93,8 @@ class RequestId:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                others = [header for header in message["headers"] if header[0] != b"x-request-id"]
+                message["headers"] = [*others, (b"x-request-id", request_id.encode())]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -100,8 +102,8 @@ class RequestId:
 
 
 def request_id(request: Request[Any, Any, Any]) -> str:
-    """The id of this request."""
-    return str(request.scope["state"].get("request_id", ""))
+    """The id of this request; one that reached no route gets its id here."""
+    return str(request.scope["state"].setdefault("request_id", uuid.uuid4().hex))
 
 
 async def caller(request: Request[Any, Any, Any], tokens: TokensDep, now: NowDep) -> Caller:
@@ -122,7 +124,9 @@ async def language(request: Request[Any, Any, Any]) -> str:
 
 def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Response[dict[str, Any]]:
     """A problem as application/problem+json."""
-    headers = {"www-authenticate": "Bearer"} if problem.kind.status == 401 else {}
+    headers = {"x-request-id": request_id(request)}
+    if problem.kind.status == 401:
+        headers["www-authenticate"] = "Bearer"
     return Response(
         problem.body() | {"instance": request.url.path, "request_id": request_id(request)},
         status_code=problem.kind.status,
@@ -135,6 +139,11 @@ def on_problem(request: Request[Any, Any, Any], exc: Problem) -> Response[dict[s
     """Tell an expected failure; it is counted, not alarmed about."""
     _log.info("problem", code=exc.code, path=request.url.path)
     return problem_response(request, exc)
+
+
+def on_unstorable(request: Request[Any, Any, Any], exc: UnstorableText) -> Response[dict[str, Any]]:
+    """Tell that a text holds what no database keeps, such as NUL, wherever in the request it stood."""
+    return problem_response(request, Problem("invalid", "A text holds a character that can't be stored"))
 
 
 def on_http_exception(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:

@@ -13,6 +13,26 @@ REASONS: dict[str, dict[str, str]] = {
         "pt": "Não foi possível verificar se o arquivo tem vírus, por isso ele fica bloqueado.",
         "en": "The file could not be checked for viruses, so it stays locked.",
     },
+    "too_large_to_scan": {
+        "es": "El archivo es demasiado grande para revisarlo en busca de virus, así que queda bloqueado.",
+        "pt": "O arquivo é grande demais para a verificação de vírus, por isso fica bloqueado.",
+        "en": "The file is too large to be checked for viruses, so it stays locked.",
+    },
+    "scan_timeout": {
+        "es": "La revisión en busca de virus tardó demasiado, así que el archivo queda bloqueado.",
+        "pt": "A verificação de vírus demorou demais, por isso o arquivo fica bloqueado.",
+        "en": "Checking for viruses took too long, so the file stays locked.",
+    },
+    "scan_limits_exceeded": {
+        "es": "El archivo contiene demasiado para revisarlo en busca de virus, así que queda bloqueado.",
+        "pt": "O arquivo contém coisas demais para a verificação de vírus, por isso fica bloqueado.",
+        "en": "The file holds too much to be checked for viruses, so it stays locked.",
+    },
+    "scan_failed": {
+        "es": "El antivirus no pudo leer el archivo, así que queda bloqueado.",
+        "pt": "O antivírus não conseguiu ler o arquivo, por isso ele fica bloqueado.",
+        "en": "The virus scanner could not read the file, so it stays locked.",
+    },
     "hash_differs": {
         "es": "Lo que llegó no es lo que se envió. Vuelva a subir el archivo.",
         "pt": "O que chegou não é o que foi enviado. Envie o arquivo de novo.",

@@ -102,6 +102,13 @@ def _signing_key(secret: str, day: str, region: str) -> bytes:
     return key
 
 
+class StoredPart(msgspec.Struct, frozen=True):
+    """One part of a multipart upload as S3 has it; `size` in bytes."""
+
+    size: int
+    etag: str
+
+
 class Storage:
     """The buckets of one data region.
 
@@ -130,6 +137,17 @@ class Storage:
         }
         return self._sign("PUT", bucket=bucket, key=key, lifetime=WRITE_LIFE, headers=headers, query={})
 
+    def sign_part(self, *, bucket: str, key: str, multipart_id: str, number: int, size: int) -> SignedUrl:
+        """A URL that can write one part of a multipart upload, of exactly `size` bytes."""
+        return self._sign(
+            "PUT",
+            bucket=bucket,
+            key=key,
+            lifetime=WRITE_LIFE,
+            headers={"content-length": str(size)},
+            query={"partNumber": str(number), "uploadId": multipart_id},
+        )
+
     def sign_read(
         self, *, bucket: str, key: str, version_id: str | None, filename: str, content_type: str
     ) -> SignedUrl:
@@ -150,6 +168,65 @@ class Storage:
                 return None
             raise
         return StoredObject(found.get("VersionId", ""), found["ContentLength"], found["ETag"].strip('"'))
+
+    async def begin_multipart(self, *, bucket: str, key: str, content_type: str) -> str:
+        """Begin a multipart upload; returns its id."""
+        begun = await self._call(
+            "create_multipart_upload",
+            Bucket=bucket,
+            Key=key,
+            ContentType=content_type,
+            ContentDisposition="attachment",
+        )
+        return begun["UploadId"]
+
+    async def list_parts(self, *, bucket: str, key: str, multipart_id: str) -> dict[int, StoredPart] | None:
+        """The parts that S3 holds, by number; None when S3 knows no such multipart upload (any more)."""
+        parts: dict[int, StoredPart] = {}
+        marker = 0
+        while True:
+            try:
+                page = await self._call(
+                    "list_parts", Bucket=bucket, Key=key, UploadId=multipart_id, PartNumberMarker=marker
+                )
+            except botocore.exceptions.ClientError as exc:
+                if exc.response["Error"]["Code"] == "NoSuchUpload":
+                    return None
+                raise
+            parts |= {part["PartNumber"]: StoredPart(part["Size"], part["ETag"]) for part in page.get("Parts", [])}
+            if not page.get("IsTruncated"):
+                return parts
+            marker = page["NextPartNumberMarker"]
+
+    async def complete_multipart(
+        self, *, bucket: str, key: str, multipart_id: str, parts: Mapping[int, StoredPart]
+    ) -> bool:
+        """Join the parts, in order, into the object, once: False when S3 has no such multipart upload (any more), or
+        the object is there already.
+        """
+        joined = [{"PartNumber": number, "ETag": parts[number].etag} for number in sorted(parts)]
+        try:
+            await self._call(
+                "complete_multipart_upload",
+                Bucket=bucket,
+                Key=key,
+                UploadId=multipart_id,
+                MultipartUpload={"Parts": joined},
+                IfNoneMatch="*",
+            )
+        except botocore.exceptions.ClientError as exc:
+            if exc.response["Error"]["Code"] in ("NoSuchUpload", "PreconditionFailed"):
+                return False
+            raise
+        return True
+
+    async def abort_multipart(self, *, bucket: str, key: str, multipart_id: str) -> None:
+        """Give a multipart upload up and free its parts; one that is gone already is fine."""
+        try:
+            await self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=multipart_id)
+        except botocore.exceptions.ClientError as exc:
+            if exc.response["Error"]["Code"] != "NoSuchUpload":
+                raise
 
     def close(self) -> None:
         """Let go of the threads; calls under way are not waited for."""

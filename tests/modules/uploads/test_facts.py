@@ -166,7 +166,8 @@ async def sweep(db: Database, storage: Storage, *, waiting: int = 0) -> None:
     async def backlog(_queue: str) -> int:
         return waiting
 
-    while await service.sweep(db, storage, backlog=backlog, on_ready=on_upload_ready, now=clock.now()):
+    queues = frozenset(wiring.queue_name(step, lane) for step in wiring.STEPS for lane in wiring.LANES)
+    while await service.sweep(db, storage, queues=queues, backlog=backlog, on_ready=on_upload_ready, now=clock.now()):
         pass
 
 
@@ -303,8 +304,7 @@ async def test_a_redrive_leaves_the_outbox_only_once_the_queue_has_it(
         async def send(self, *_args: Any) -> list[int]:
             raise ConnectionError
 
-    with pytest.raises(ConnectionError):
-        await notifications.relay(worker_db, Away(), wakeups)  # type: ignore[arg-type]
+    await notifications.relay(worker_db, Away(), wakeups)  # type: ignore[arg-type]
     assert len(await redriven(admin, company.tenant_id)) == 1
     while await notifications.relay(worker_db, worker_clients.queues, wakeups):
         pass

@@ -245,3 +245,14 @@ async def test_a_body_that_is_no_batch_is_a_problem(http, company, body: bytes, 
     assert answer.headers["content-type"].startswith("application/problem+json")
     assert answer.status_code in (400, 422), answer.text
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_a_text_that_no_database_keeps_is_a_problem_of_the_caller(http, company) -> None:
+    answer = await http.post("/v1/sessions", json={"email": "a\x00b", "password": "x"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+
+
+async def test_an_address_that_there_is_not_has_a_request_id_too(http) -> None:
+    answer = await http.get("/v1/nothing")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert answer.json()["request_id"] == answer.headers["x-request-id"] != ""

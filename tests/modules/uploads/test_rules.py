@@ -167,7 +167,7 @@ def new(**changes: Any) -> NewUpload:
         ({"upload_id": uuid4()}, "id_invalid"),
         ({"size_bytes": 0}, "file_empty"),
         ({"size_bytes": -1}, "file_empty"),
-        ({"size_bytes": rules.WHOLE_LIMIT + 1}, "file_too_large"),
+        ({"size_bytes": rules.SIZE_LIMITS["photo"] + 1}, "file_too_large"),
         ({"content_type": "image/jpeg\r\nx: y"}, "invalid"),
         ({"content_type": "jpeg"}, "invalid"),
         ({"sha256": "AB" * 32}, "invalid"),

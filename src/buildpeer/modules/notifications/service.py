@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from buildpeer.modules.notifications import store
 from buildpeer.platform.auth import Caller
@@ -19,7 +20,9 @@ from buildpeer.platform.realtime import Wakeups
 LOG_LIFE = timedelta(days=7)
 STREAM_LIFE_S = 600.0  # a stream ends by itself, so that a deployment or a lost right never waits for one
 PING_S = 15.0
+MESSAGES_AT_ONCE = 100
 _PAGE = 200
+_log = structlog.get_logger()
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -61,7 +64,7 @@ async def follow(
             rows = await _read(db, caller, position)
             if rows[0]["role"] is None:
                 return
-            if position < rows[0]["pruned"]:
+            if not rows[0]["pruned"] <= position <= rows[0]["head"]:
                 position = rows[0]["head"]
                 yield Reset(position)
                 continue
@@ -85,12 +88,29 @@ async def relay(db: Database, queues: Queues, wakeups: Wakeups) -> int:
         news = await store.relay_log(tx, 1000)
     await wakeups.publish(row["tenant_id"] for row in news)
     async with db.across_tenants() as tx:
-        waiting = await store.messages(tx, SQS_BATCH)
-        for queue, group in groupby(sorted(waiting, key=lambda m: m["destination"]), lambda m: m["destination"]):
-            batch = list(group)
-            taken = await queues.send(queue, [msgspec.json.encode(m["body"]).decode() for m in batch])
-            await store.relayed(tx, [batch[i]["outbox_id"] for i in taken])
-    return len(news) + len(waiting)
+        waiting = await store.messages(tx, MESSAGES_AT_ONCE)
+        sent = [await _send(queues, queue, batch) for queue, batch in _batches(waiting)]
+        taken = [outbox_id for ids in sent for outbox_id in ids]
+        await store.relayed(tx, taken)
+    return len(news) + len(taken)
+
+
+def _batches(waiting: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+    by_queue = groupby(sorted(waiting, key=lambda m: m["destination"]), lambda m: m["destination"])
+    for queue, group in by_queue:
+        messages = list(group)
+        for start in range(0, len(messages), SQS_BATCH):
+            yield queue, messages[start : start + SQS_BATCH]
+
+
+async def _send(queues: Queues, queue: str, batch: list[Any]) -> list[int]:
+    """The ids of those that the queue took; one queue that is away holds no other up."""
+    try:
+        taken = await queues.send(queue, [msgspec.json.encode(message["body"]).decode() for message in batch])
+    except Exception:
+        _log.exception("relay_failed", queue=queue)
+        return []
+    return [batch[i]["outbox_id"] for i in taken]
 
 
 async def prune(db: Database) -> None:

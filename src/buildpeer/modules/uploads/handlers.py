@@ -51,7 +51,7 @@ def _guardduty(detail: msgspec.Raw) -> Known:
     fact = msgspec.json.decode(detail)
     place, status = fact["s3ObjectDetails"], fact["scanResultDetails"]["scanResultStatus"]
     verdict = _GUARDDUTY_VERDICTS.get(status, "unscannable")
-    known = {"verdict": verdict, "scan_reason": "" if verdict == "clean" else status, "scanner": "guardduty"}
+    known = {"verdict": verdict, "scan_reason": "", "scanner": "guardduty"}
     return place["objectKey"], place["versionId"], known
 
 

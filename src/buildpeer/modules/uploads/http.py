@@ -10,7 +10,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from buildpeer.modules.uploads import rules, service
 from buildpeer.modules.uploads.rules import Kind, NewUpload, State, Upload
-from buildpeer.modules.uploads.service import Opened
+from buildpeer.modules.uploads.service import Opened, PartUrl
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
@@ -28,6 +28,16 @@ from buildpeer.platform.http import (
 )
 from buildpeer.platform.messages import reason_text
 from buildpeer.platform.storage import SignedUrl
+
+
+class Parts(msgspec.Struct):
+    """How a file over 8 MiB travels: `count` parts of `size` bytes, the last one shorter, and those that have arrived
+    (null where nobody looked: only the answer for one upload asks S3).
+    """
+
+    size: int
+    count: int
+    received: list[int] | None = None
 
 
 class UploadView(msgspec.Struct, kw_only=True):
@@ -49,6 +59,7 @@ class UploadView(msgspec.Struct, kw_only=True):
     updated_at: datetime
     verified: bool
     document_id: UUID | None
+    parts: Parts | None
 
 
 class ItemProblem(msgspec.Struct):
@@ -82,10 +93,17 @@ class Batch(msgspec.Struct):
     uploads: list[dict[str, Any]]
 
 
-class WriteUrls(msgspec.Struct):
-    """Where to send an upload's bytes."""
+class WantedUrls(msgspec.Struct):
+    """Which parts to send; none for a file that travels whole."""
 
-    put: SignedUrl
+    parts: list[int] = []
+
+
+class WriteUrls(msgspec.Struct):
+    """Where to send an upload's bytes: the whole, or each part that was asked for."""
+
+    put: SignedUrl | None = None
+    parts: list[PartUrl] = []
 
 
 class UploadsController(Controller):
@@ -128,26 +146,59 @@ class UploadsController(Controller):
         answers = iter(opened)
         return Results([_result(next(answers), language) if isinstance(item, NewUpload) else item for item in parsed])
 
-    @post("/uploads/{upload_id:uuid}/urls", status_code=200, summary="A fresh write URL")
+    @post("/uploads/{upload_id:uuid}/urls", status_code=200, summary="Fresh write URLs")
     async def sign_urls(
-        self, upload_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, storage: StorageDep
+        self,
+        *,
+        upload_id: FromPath[UUID],
+        caller: CallerDep,
+        db: DatabaseDep,
+        storage: StorageDep,
+        now: NowDep,
+        data: JSONBody[WantedUrls | None] = None,
     ) -> WriteUrls:
-        """A write URL for one's own upload that still awaits bytes."""
-        return WriteUrls(await service.sign_urls(db, storage, caller=caller, upload_id=upload_id))
+        """Write URLs for one's own upload that still awaits bytes: for the whole file, or for up to 64 parts of it."""
+        if data is None or not data.parts:
+            return WriteUrls(put=await service.sign_whole(db, storage, caller=caller, upload_id=upload_id))
+        signed = await service.sign_parts(db, storage, caller=caller, upload_id=upload_id, numbers=data.parts, now=now)
+        return WriteUrls(parts=signed)
+
+    @post("/uploads/{upload_id:uuid}/completion", status_code=200, summary="Complete a file that came in parts")
+    async def complete(
+        self,
+        *,
+        upload_id: FromPath[UUID],
+        caller: CallerDep,
+        db: DatabaseDep,
+        storage: StorageDep,
+        now: NowDep,
+        language: LanguageDep,
+    ) -> UploadView:
+        """Join the parts once all have arrived; 409 upload_incomplete names the `missing_parts`."""
+        completed = await service.complete(db, storage, caller=caller, upload_id=upload_id, now=now)
+        return view(completed, language)
 
     @post("/uploads/{upload_id:uuid}/cancellation", status_code=200, summary="Cancel an upload")
     async def cancel(
-        self, upload_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, now: NowDep, language: LanguageDep
+        self,
+        *,
+        upload_id: FromPath[UUID],
+        caller: CallerDep,
+        db: DatabaseDep,
+        storage: StorageDep,
+        now: NowDep,
+        language: LanguageDep,
     ) -> UploadView:
         """Cancel one's own upload while it still awaits bytes."""
-        return view(await service.cancel(db, caller=caller, upload_id=upload_id, now=now), language)
+        return view(await service.cancel(db, storage, caller=caller, upload_id=upload_id, now=now), language)
 
     @get("/uploads/{upload_id:uuid}", summary="One upload")
     async def get_upload(
-        self, upload_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, language: LanguageDep
+        self, upload_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, storage: StorageDep, language: LanguageDep
     ) -> UploadView:
-        """The state of an upload."""
-        return view(await service.get_upload(db, caller=caller, upload_id=upload_id), language)
+        """The state of an upload, and which of its parts have arrived."""
+        upload = await service.get_upload(db, caller=caller, upload_id=upload_id)
+        return view(upload, language, await service.received(storage, upload))
 
     @get("/uploads", summary="List uploads")
     async def list_uploads(
@@ -174,7 +225,7 @@ class UploadsController(Controller):
         return page(views, limit, lambda v: [v.created_at, v.upload_id])
 
 
-def view(upload: Upload, language: str) -> UploadView:
+def view(upload: Upload, language: str, received: list[int] | None = None) -> UploadView:
     """An upload in the words and the language of the caller."""
     return UploadView(
         upload_id=upload.upload_id,
@@ -193,6 +244,7 @@ def view(upload: Upload, language: str) -> UploadView:
         updated_at=upload.updated_at,
         verified=upload.derived is not None and upload.derived.sha256 == upload.sha256.hex(),
         document_id=upload.upload_id if upload.state == "ready" else None,
+        parts=Parts(rules.PART_SIZE, count, received) if (count := rules.part_count(upload.size_bytes)) > 1 else None,
     )
 
 

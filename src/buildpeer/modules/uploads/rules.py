@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -35,7 +36,10 @@ AWAITING_BYTES: frozenset[str] = frozenset(("requested", "receiving"))
 
 MAX_BATCH = 1000
 URLS_PER_BATCH = 50
-WHOLE_LIMIT = 8 * 1024 * 1024  # bytes; larger files travel in parts
+MIB = 1024 * 1024
+PART_SIZE = 8 * MIB  # bytes; a file up to this travels whole, a larger one in parts of this
+SIZE_LIMITS: dict[str, int] = {"plan": 200 * MIB, "photo": 50 * MIB, "report": 100 * MIB}
+URLS_PER_CALL = 64
 BUSY_TENANT = 50  # open uploads above which a tenant's next ones travel in the bulk lane
 UPLOADERS = frozenset(("owner", "manager", "residente", "empleado_obra"))
 
@@ -81,6 +85,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     state: State = "requested"
     reason: str = ""
+    multipart_id: str | None = None
     version_id: str | None = None
     verdict: Verdict | None = None
     scan_reason: str = ""
@@ -129,8 +134,9 @@ def check_new(new: NewUpload) -> None:
     check_name(new.name)
     if new.size_bytes <= 0:
         raise Problem("file_empty", f"“{new.name}” has no bytes")
-    if new.size_bytes > WHOLE_LIMIT:
-        raise Problem("file_too_large", f"“{new.name}” has {new.size_bytes} bytes; the limit is {WHOLE_LIMIT}")
+    limit = SIZE_LIMITS[new.kind]
+    if new.size_bytes > limit:
+        raise Problem("file_too_large", f"“{new.name}” has {new.size_bytes} bytes; a {new.kind} has at most {limit}")
     if not _CONTENT_TYPE.fullmatch(new.content_type):
         raise Problem("invalid", "content_type must look like image/jpeg")
     if not _SHA256.fullmatch(new.sha256):
@@ -163,6 +169,27 @@ def same_content(upload: Upload, new: NewUpload, *, project_id: UUID, person_id:
     )
 
 
+def part_count(size_bytes: int) -> int:
+    """Into how many parts a file goes; a file of one part travels whole."""
+    return -(-size_bytes // PART_SIZE)
+
+
+def part_length(size_bytes: int, number: int) -> int:
+    """How many bytes part `number` (from 1) has: all PART_SIZE, but for the last.
+
+    Raises Problem invalid for a part that the file doesn't have.
+    """
+    if not 1 <= number <= part_count(size_bytes):
+        raise Problem("invalid", f"The file has parts 1 to {part_count(size_bytes)}, not {number}")
+    return min(PART_SIZE, size_bytes - (number - 1) * PART_SIZE)
+
+
+def received_parts(size_bytes: int, held: Mapping[int, int]) -> list[int]:
+    """The parts that S3 holds whole, of `held` {number: bytes}; one of another length counts as not there."""
+    numbers = range(1, part_count(size_bytes) + 1)
+    return [number for number in numbers if held.get(number) == part_length(size_bytes, number)]
+
+
 def learn(upload: Upload, **facts: Any) -> Upload:
     """The upload with a fact added and its state settled; the same upload when nothing changes.
 
@@ -188,7 +215,7 @@ def _settle(upload: Upload) -> tuple[State, str]:  # noqa: PLR0911 - one line pe
     if upload.verdict == "infected":
         return "quarantined", "infected"
     if upload.verdict == "unscannable":
-        return "unscannable", "unscannable"
+        return "unscannable", upload.scan_reason or "unscannable"
     if upload.derived is None:
         return "deriving", ""
     if upload.derived.sha256 != upload.sha256.hex():

@@ -1,7 +1,7 @@
 """Opening uploads, and what becomes of them: one verb, one function, one transaction."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -19,7 +19,7 @@ from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database, Scope, Transaction
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.messaging import Outgoing
-from buildpeer.platform.storage import SignedUrl, Storage
+from buildpeer.platform.storage import SignedUrl, Storage, StoredPart
 
 _log = structlog.get_logger()
 
@@ -27,6 +27,13 @@ SWEEPS_AT_ONCE = 4
 
 OnReady = Callable[[Transaction, ReadyFile], Awaitable[None]]
 Backlog = Callable[[str], Awaitable[int]]
+
+
+class PartUrl(msgspec.Struct, frozen=True):
+    """Where one part of a file goes."""
+
+    part_number: int
+    put: SignedUrl
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -76,17 +83,131 @@ async def open_uploads(
     return _with_urls(storage, opened)
 
 
-async def sign_urls(db: Database, storage: Storage, *, caller: Caller, upload_id: UUID) -> SignedUrl:
-    """A fresh write URL for an upload that still awaits bytes.
+async def sign_whole(db: Database, storage: Storage, *, caller: Caller, upload_id: UUID) -> SignedUrl:
+    """A fresh write URL for the whole of a file of one part.
 
-    Raises Problem not_found, not_allowed (only the uploader gets one) or upload_closed.
+    Raises Problem not_found, not_allowed (only the uploader gets one), upload_closed or invalid.
     """
+    upload = await _awaiting_bytes(db, caller=caller, upload_id=upload_id)
+    if rules.part_count(upload.size_bytes) > 1:
+        raise Problem("invalid", "This file travels in parts; name those that you want to send")
+    return _sign(storage, upload)
+
+
+async def sign_parts(
+    db: Database, storage: Storage, *, caller: Caller, upload_id: UUID, numbers: Sequence[int], now: datetime
+) -> list[PartUrl]:
+    """Write URLs for parts of a file, up to URLS_PER_CALL at a time; the first call begins the multipart upload.
+
+    A part may be sent again until the file is complete. Raises Problem not_found, not_allowed, upload_closed or
+    invalid.
+    """
+    upload = await _awaiting_bytes(db, caller=caller, upload_id=upload_id)
+    if not 1 <= len(numbers) <= rules.URLS_PER_CALL or rules.part_count(upload.size_bytes) == 1:
+        raise Problem("invalid", f"Name 1 to {rules.URLS_PER_CALL} parts of a file over {rules.PART_SIZE} bytes")
+    sizes = [rules.part_length(upload.size_bytes, number) for number in numbers]
+    multipart_id = upload.multipart_id or await _begin_parts(db, storage, caller, upload, now=now)
+    return [
+        PartUrl(
+            number,
+            storage.sign_part(
+                bucket=upload.bucket, key=upload.key, multipart_id=multipart_id, number=number, size=size
+            ),
+        )
+        for number, size in zip(numbers, sizes, strict=True)
+    ]
+
+
+async def received(storage: Storage, upload: Upload) -> list[int]:
+    """The parts of an upload that have arrived and are never sent again."""
+    count = rules.part_count(upload.size_bytes)
+    if count == 1:
+        return []
+    if upload.state not in rules.AWAITING_BYTES:
+        return list(range(1, count + 1)) if upload.version_id or upload.state == "stored" else []
+    return rules.received_parts(upload.size_bytes, _sizes(await _parts(storage, upload)))
+
+
+async def complete(db: Database, storage: Storage, *, caller: Caller, upload_id: UUID, now: datetime) -> Upload:
+    """Join the parts of a file once all have arrived; completing again gives the same answer.
+
+    Raises Problem not_found, not_allowed, upload_closed, or upload_incomplete, which names the parts to send. When S3
+    has lost the multipart upload these are all of them.
+    """
+    upload = await get_upload(db, caller=caller, upload_id=upload_id)
+    if upload.created_by != caller.person_id:
+        raise Problem("not_allowed", "Only who opened an upload may complete it")
+    if upload.state in rules.ENDS - {"ready"}:
+        raise Problem("upload_closed", f"The upload is {upload.state}")
+    if upload.state not in rules.AWAITING_BYTES:
+        return upload
+    missing = await _join(storage, upload)
+    async with db.transaction(_scope(caller)) as tx:
+        if missing is None:
+            check_at = rules.next_check("stored", redrives=0, now=now)
+            stored = await store.stored(tx, upload_id, now=now, check_at=check_at)
+            if stored is not None:
+                await tx.announce([events.news(events.CHANGED, stored)])
+        elif upload.multipart_id and len(missing) == rules.part_count(upload.size_bytes):
+            await store.forget_parts(tx, upload_id, upload.multipart_id)
+    if missing is not None:
+        raise Problem("upload_incomplete", f"{len(missing)} parts have not arrived", missing_parts=missing)
+    return await get_upload(db, caller=caller, upload_id=upload_id)
+
+
+async def _awaiting_bytes(db: Database, *, caller: Caller, upload_id: UUID) -> Upload:
     upload = await get_upload(db, caller=caller, upload_id=upload_id)
     if upload.created_by != caller.person_id:
         raise Problem("not_allowed", "Only who opened an upload may send its bytes")
     if upload.state not in rules.AWAITING_BYTES:
         raise Problem("upload_closed", f"The upload is {upload.state}")
-    return _sign(storage, upload)
+    return upload
+
+
+async def _begin_parts(db: Database, storage: Storage, caller: Caller, upload: Upload, *, now: datetime) -> str:
+    begun = await storage.begin_multipart(bucket=upload.bucket, key=upload.key, content_type=upload.content_type)
+    check_at = rules.next_check("receiving", redrives=0, now=now)
+    async with db.transaction(_scope(caller)) as tx:
+        bound = await store.begin_parts(tx, upload.upload_id, begun, now=now, check_at=check_at)
+        if bound is not None:
+            await tx.announce([events.news(events.CHANGED, bound)])
+            return begun
+    # Another call was faster, or the upload has ended meanwhile; what nobody will use is given back at once.
+    await storage.abort_multipart(bucket=upload.bucket, key=upload.key, multipart_id=begun)
+    winner = await _awaiting_bytes(db, caller=caller, upload_id=upload.upload_id)
+    if winner.multipart_id is None:
+        raise Problem("unavailable")
+    return winner.multipart_id
+
+
+async def _parts(storage: Storage, upload: Upload) -> dict[int, StoredPart] | None:
+    if upload.multipart_id is None:
+        return {}
+    return await storage.list_parts(bucket=upload.bucket, key=upload.key, multipart_id=upload.multipart_id)
+
+
+def _sizes(parts: Mapping[int, StoredPart] | None) -> dict[int, int]:
+    return {number: part.size for number, part in (parts or {}).items()}
+
+
+async def _join(storage: Storage, upload: Upload) -> list[int] | None:
+    """Make the object of its parts; None when it stands, else the parts that are missing."""
+    parts = await _parts(storage, upload)
+    every = list(range(1, rules.part_count(upload.size_bytes) + 1))
+    if upload.multipart_id is not None and parts is not None:
+        arrived = rules.received_parts(upload.size_bytes, _sizes(parts))
+        if arrived != every:
+            return sorted(set(every) - set(arrived))
+        if await storage.complete_multipart(
+            bucket=upload.bucket,
+            key=upload.key,
+            multipart_id=upload.multipart_id,
+            parts={number: parts[number] for number in every},
+        ):
+            return None
+    # No parts (any more): perhaps somebody else has joined them, or the whole came in one piece.
+    held = await storage.head(bucket=upload.bucket, key=upload.key)
+    return None if held is not None else every
 
 
 async def get_upload(db: Database, *, caller: Caller, upload_id: UUID) -> Upload:
@@ -115,7 +236,7 @@ async def list_uploads(
         return await store.page(tx, project_id=project_id, state=state, after=after, limit=limit)
 
 
-async def cancel(db: Database, *, caller: Caller, upload_id: UUID, now: datetime) -> Upload:
+async def cancel(db: Database, storage: Storage, *, caller: Caller, upload_id: UUID, now: datetime) -> Upload:
     """Cancel one's own upload while it still awaits bytes; cancelling again gives the same answer.
 
     Raises Problem not_found, not_allowed or upload_closed.
@@ -127,7 +248,9 @@ async def cancel(db: Database, *, caller: Caller, upload_id: UUID, now: datetime
         cancelled = await store.cancel(tx, upload_id, now=now)
         if cancelled is not None:
             await tx.announce([events.news(events.CHANGED, cancelled)])
-            return cancelled
+    if cancelled is not None:
+        await _give_up_parts(storage, cancelled)
+        return cancelled
     upload = await get_upload(db, caller=caller, upload_id=upload_id)
     if upload.state != "cancelled":
         raise Problem("upload_closed", f"The upload is {upload.state}")
@@ -154,13 +277,21 @@ async def learn(
 
 
 async def sweep(
-    db: Database, storage: Storage, *, backlog: Backlog, on_ready: OnReady, now: datetime, limit: int = 100
+    db: Database,
+    storage: Storage,
+    *,
+    queues: frozenset[str],
+    backlog: Backlog,
+    on_ready: OnReady,
+    now: datetime,
+    limit: int = 100,
 ) -> int:
     """Look at uploads that have been silent for too long, and drive on what was lost on the way.
 
     S3 says whether the bytes are there, Postgres what is known of them; a queue may have lost or repeated anything.
-    `backlog` gives a queue's waiting messages: what merely waits in line is not driven again. Returns how many
-    uploads it looked at.
+    `queues` are those that there are: with GuardDuty there is none for scans, and nothing to drive there. `backlog`
+    gives a queue's waiting messages: what merely waits in line is not driven again. Returns how many uploads it
+    looked at.
     """
     async with db.across_tenants() as tx:
         due = await store.due(tx, limit)
@@ -169,7 +300,9 @@ async def sweep(
     async def one(tenant_id: UUID, upload_id: UUID) -> None:
         async with places:
             try:
-                await _sweep_one(db, storage, tenant_id, upload_id, backlog=backlog, on_ready=on_ready, now=now)
+                await _sweep_one(
+                    db, storage, tenant_id, upload_id, queues=queues, backlog=backlog, on_ready=on_ready, now=now
+                )
             except Exception:  # it is due again in a minute, and must not hold the others up
                 _log.exception("upload_not_swept", upload_id=str(upload_id))
 
@@ -183,6 +316,7 @@ async def _sweep_one(
     tenant_id: UUID,
     upload_id: UUID,
     *,
+    queues: frozenset[str],
     backlog: Backlog,
     on_ready: OnReady,
     now: datetime,
@@ -191,7 +325,10 @@ async def _sweep_one(
     async with db.transaction(scope) as tx:
         seen = (await store.by_ids(tx, [upload_id]))[0]
     held = await storage.head(bucket=seen.bucket, key=seen.key)
-    waiting = await backlog(wiring.queue_name(_step(seen), seen.lane))
+    if held is None and seen.multipart_id and await _join(storage, seen) is None:
+        held = await storage.head(bucket=seen.bucket, key=seen.key)  # all there, and the phone was gone
+    queue = wiring.queue_name(_step(seen), seen.lane)
+    idle = queue in queues and await backlog(queue) == 0
     async with db.transaction(scope) as tx:
         upload = await store.lock(tx, upload_id)
         if upload is None or upload.state in rules.ENDS:
@@ -199,6 +336,7 @@ async def _sweep_one(
         if held is None:
             if now - upload.created_at > rules.IDLE_LIFE:
                 await _end(tx, upload, "expired", "never_arrived", now=now)
+                await _give_up_parts(storage, upload)
             else:
                 await _look_later(tx, upload, now=now)
             return
@@ -207,10 +345,15 @@ async def _sweep_one(
         if upload.redrives >= rules.MAX_REDRIVES:
             await _end(tx, upload, "failed", "processing_failed", now=now)
             return
-        if waiting == 0:
+        if idle:
             _log.info("upload_redriven", upload_id=str(upload_id), state=upload.state, redrives=upload.redrives)
             await tx.announce([_redrive(upload, size=held.size, etag=held.etag)])
-        await _look_later(tx, upload, now=now, counts=waiting == 0)
+        await _look_later(tx, upload, now=now, counts=idle)
+
+
+async def _give_up_parts(storage: Storage, upload: Upload) -> None:
+    if upload.multipart_id:
+        await storage.abort_multipart(bucket=upload.bucket, key=upload.key, multipart_id=upload.multipart_id)
 
 
 def _step(upload: Upload) -> wiring.Step:
@@ -274,7 +417,11 @@ def _problem(new: NewUpload) -> Problem | None:
 
 
 def _with_urls(storage: Storage, opened: list[Opened]) -> list[Opened]:
-    waiting = [i for i, o in enumerate(opened) if o.upload and o.upload.state in rules.AWAITING_BYTES]
+    waiting = [
+        i
+        for i, o in enumerate(opened)
+        if o.upload and o.upload.state in rules.AWAITING_BYTES and rules.part_count(o.upload.size_bytes) == 1
+    ]
     for i in waiting[: rules.URLS_PER_BATCH]:
         upload = opened[i].upload
         assert upload is not None  # noqa: S101 - chosen so, one line above

@@ -9,7 +9,7 @@ from buildpeer.platform.db import Transaction, record, records
 
 _COLUMNS = """
 upload_id, tenant_id, project_id, created_by, kind, name, size_bytes, content_type, sha256, lane, bucket, key, state,
-reason, version_id, verdict, scan_reason, scanner, derived, created_at, updated_at, redrives
+reason, multipart_id, version_id, verdict, scan_reason, scanner, derived, created_at, updated_at, redrives
 """
 INSERT = f"""
 insert into uploads (tenant_id, project_id, created_by, bucket, lane, upload_id, key, kind, name, size_bytes,
@@ -26,6 +26,17 @@ select {_COLUMNS} from uploads
 where tenant_id = $1 and ($2::uuid is null or project_id = $2) and ($3::text is null or state = $3)
   and ($4::timestamptz is null or (created_at, upload_id) < ($4, $5))
 order by created_at desc, upload_id desc limit $6
+"""  # noqa: S608
+BEGIN_PARTS = f"""
+update uploads set multipart_id = $3, state = 'receiving', updated_at = $4, check_at = $5
+where tenant_id = $1 and upload_id = $2 and multipart_id is null and state in ('requested', 'receiving')
+returning {_COLUMNS}
+"""  # noqa: S608
+FORGET_PARTS = "update uploads set multipart_id = null where tenant_id = $1 and upload_id = $2 and multipart_id = $3"
+STORED = f"""
+update uploads set state = 'stored', updated_at = $3, check_at = $4
+where tenant_id = $1 and upload_id = $2 and state in ('requested', 'receiving')
+returning {_COLUMNS}
 """  # noqa: S608
 SAVE = """
 update uploads set state = $3, reason = $4, version_id = $5, verdict = $6, scan_reason = $7, scanner = $8,
@@ -91,6 +102,25 @@ async def page(
     """Uploads, newest first, after a time and id."""
     time, upload_id = after or (None, None)
     return records(await tx.all(PAGE, tx.tenant_id, project_id, state, time, upload_id, limit), Upload)
+
+
+async def begin_parts(
+    tx: Transaction, upload_id: UUID, multipart_id: str, *, now: datetime, check_at: datetime | None
+) -> Upload | None:
+    """Bind an upload to a multipart upload of S3; None if it has one already or takes no more bytes."""
+    row = await tx.one(BEGIN_PARTS, tx.tenant_id, upload_id, multipart_id, now, check_at)
+    return None if row is None else record(row, Upload)
+
+
+async def forget_parts(tx: Transaction, upload_id: UUID, multipart_id: str) -> None:
+    """Unbind an upload from a multipart upload that S3 has lost."""
+    await tx.run(FORGET_PARTS, tx.tenant_id, upload_id, multipart_id)
+
+
+async def stored(tx: Transaction, upload_id: UUID, *, now: datetime, check_at: datetime | None) -> Upload | None:
+    """Note that every byte is in S3; None if that, or more, is known already."""
+    row = await tx.one(STORED, tx.tenant_id, upload_id, now, check_at)
+    return None if row is None else record(row, Upload)
 
 
 async def save(tx: Transaction, upload: Upload, *, now: datetime, check_at: datetime | None) -> None:
