@@ -24,6 +24,10 @@ begin
 end
 $$;
 
+-- A function looks for a type in pg_temp first unless its search_path names pg_temp last. Ours do, and nobody needs
+-- temporary objects anyway.
+do $$ begin execute format('revoke temporary on database %I from public', current_database()); end $$;
+
 revoke all on schema public from public;
 grant usage on schema public to buildpeer_app, buildpeer_worker, buildpeer_system, buildpeer_audit;
 grant create, usage on schema public to buildpeer_owner;

@@ -29,7 +29,7 @@ create policy append on audit.entries for insert to buildpeer_audit with check (
 
 -- Makes the partitions of this month and the next ones; safe to repeat. Returns how many it made.
 create function audit.ensure_partitions(months_ahead int) returns int
-  language plpgsql security definer set search_path = '' as $$
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   made int := 0;
   month date;
@@ -54,17 +54,21 @@ grant execute on function audit.ensure_partitions(int) to buildpeer_worker;
 
 -- What rows don't show: sign-ins, downloads, exports.
 create function audit.record(action text, object_type text, object_id text, details jsonb) returns void
-  language sql security definer set search_path = ''
-begin atomic
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if action in ('insert', 'update', 'delete') then
+    raise exception 'what happens to rows is recorded by triggers alone';
+  end if;
   insert into audit.entries (tenant_id, person_id, database_role, request_id, action, object_type, object_id, changes)
   values (app.tenant_id(), app.person_id(), session_user, app.request_id(), action, object_type, object_id, details);
-end;
+end
+$$;
 revoke all on function audit.record(text, text, text, jsonb) from public;
 grant execute on function audit.record(text, text, text, jsonb) to buildpeer_app, buildpeer_worker;
 
 -- Statement trigger: a batch of inserts costs one statement. Argument: the columns that name the row, by comma.
 create function audit.capture_insert() returns trigger
-  language plpgsql security definer set search_path = '' as $$
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   insert into audit.entries (tenant_id, person_id, database_role, request_id, action, object_type, object_id, changes)
   select (r.body ->> 'tenant_id')::uuid, app.person_id(), session_user, app.request_id(), 'insert', tg_table_name,
@@ -77,7 +81,7 @@ $$;
 
 -- Row trigger for updates and deletes: {column: [before, after]}. Second argument: columns that say nothing to people.
 create function audit.capture_change() returns trigger
-  language plpgsql security definer set search_path = '' as $$
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   before jsonb := to_jsonb(old);
   diff jsonb;

@@ -65,7 +65,7 @@ reset role;
 -- Sign-in comes before any tenant or person is known, so one function looks a person up by e-mail.
 set role buildpeer_system;
 create function app.find_login(login_email text) returns table (person_id uuid, password_hash text)
-  language sql stable security definer set search_path = ''
+  language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select p.person_id, p.password_hash from public.people p where p.email = lower(login_email);
 end;
@@ -73,7 +73,7 @@ revoke all on function app.find_login(text) from public;
 grant execute on function app.find_login(text) to buildpeer_app;
 
 -- What the caller is in the tenant of this transaction; null: nothing.
-create function app.member_role() returns text language sql stable security definer set search_path = ''
+create function app.member_role() returns text language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select m.role from public.memberships m where m.tenant_id = app.tenant_id() and m.person_id = app.person_id();
 end;

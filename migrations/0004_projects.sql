@@ -38,7 +38,7 @@ reset role;
 set role buildpeer_system;
 
 -- The projects that the caller belongs to; owners and managers belong to all of their tenant.
-create function app.visible_projects() returns uuid[] language sql stable security definer set search_path = ''
+create function app.visible_projects() returns uuid[] language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select coalesce(array_agg(p.project_id), '{}')
   from public.memberships m join public.projects p on p.tenant_id = m.tenant_id
@@ -49,7 +49,7 @@ begin atomic
 end;
 
 -- The projects whose files the caller may read. An investor sees a file when it is published, and nothing is yet.
-create function app.file_projects() returns uuid[] language sql stable security definer set search_path = ''
+create function app.file_projects() returns uuid[] language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select case when app.member_role() = 'inversionista' then '{}'::uuid[] else app.visible_projects() end;
 end;

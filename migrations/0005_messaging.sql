@@ -10,7 +10,8 @@ create table outbox (
   type text not null,
   body jsonb not null,
   occurred_at timestamptz not null default now(),
-  primary key (tenant_id, outbox_id)
+  primary key (tenant_id, outbox_id),
+  check (destination <> 'log' or project_id is not null) -- one that can't be logged would stop the relay for all
 );
 create index outbox_order on outbox (outbox_id);
 
@@ -39,8 +40,11 @@ alter table event_log enable row level security;
 alter table event_log force row level security;
 alter table event_log_head enable row level security;
 
-create policy tenant on outbox for insert to buildpeer_app, buildpeer_worker
-  with check (tenant_id = (select app.tenant_id()));
+-- The api may tell people of projects that its caller sees; only the worker may put anything on a queue, where it would
+-- be believed.
+create policy tenant on outbox for insert to buildpeer_app with check (tenant_id = (select app.tenant_id())
+  and destination = 'log' and project_id = any ((select app.visible_projects())::uuid[]));
+create policy tenant_worker on outbox for insert to buildpeer_worker with check (tenant_id = (select app.tenant_id()));
 create policy system on outbox to buildpeer_system using (true) with check (true);
 create policy tenant on event_log for select to buildpeer_app using (tenant_id = (select app.tenant_id()));
 create policy visible on event_log as restrictive for select to buildpeer_app
@@ -62,7 +66,7 @@ set role buildpeer_system;
 -- under the head's row lock, so whoever has read up to a position has missed nothing before it.
 -- Returns the tenants that have something new; nothing when another relay is at work.
 create function app.relay_log(max_rows int) returns table (tenant_id uuid, "position" bigint)
-  language plpgsql security definer set search_path = '' as $$
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   last bigint;
 begin
@@ -94,20 +98,20 @@ $$;
 -- Messages for queues, oldest first, locked for this transaction; app.relayed() ends them once they are sent.
 create function app.relay_messages(max_rows int)
   returns table (tenant_id uuid, outbox_id bigint, destination text, body jsonb)
-  language sql security definer set search_path = ''
+  language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select o.tenant_id, o.outbox_id, o.destination, o.body from public.outbox o
   where o.destination <> 'log' order by o.outbox_id limit max_rows for update skip locked;
 end;
 
-create function app.relayed(sent bigint[]) returns void language sql security definer set search_path = ''
+create function app.relayed(sent bigint[]) returns void language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
   delete from public.outbox o where o.outbox_id = any (sent);
 end;
 
 -- Throws away log entries older than `keep` and remembers up to where, so that a late reader is told.
 create function app.prune_log(keep interval) returns bigint
-  language plpgsql security definer set search_path = '' as $$
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   upto bigint;
 begin

@@ -29,9 +29,10 @@ create table uploads (
   redrives bigint not null default 0,
   primary key (tenant_id, upload_id),
   foreign key (tenant_id, project_id) references projects,
-  foreign key (tenant_id, created_by) references memberships
+  foreign key (created_by) references people -- who leaves the tenant leaves the files
 );
 create index uploads_newest on uploads (tenant_id, project_id, created_at desc, upload_id desc);
+create index uploads_newest_of_all on uploads (tenant_id, created_at desc, upload_id desc);
 create index uploads_open on uploads (tenant_id) where check_at is not null;
 create index uploads_due on uploads (check_at) where check_at is not null;
 
@@ -42,10 +43,13 @@ create policy tenant on uploads to buildpeer_app, buildpeer_worker
 create policy visible on uploads as restrictive to buildpeer_app
   using (project_id = any ((select app.file_projects())::uuid[]))
   with check (project_id = any ((select app.file_projects())::uuid[]));
-create policy own_only on uploads as restrictive for insert to buildpeer_app
-  with check (created_by = (select app.person_id()));
+-- A caller opens and ends only uploads of their own, under a key that routes to nobody else, and says nothing of a file
+-- that only facts can say.
+create policy own_only on uploads as restrictive for insert to buildpeer_app with check (
+  created_by = (select app.person_id()) and key = lane || '/' || tenant_id || '/' || upload_id);
 create policy own_changes on uploads as restrictive for update to buildpeer_app
-  using (created_by = (select app.person_id())) with check (created_by = (select app.person_id()));
+  using (created_by = (select app.person_id()) and state in ('requested', 'receiving'))
+  with check (state in ('requested', 'receiving', 'stored', 'cancelled'));
 create policy system on uploads to buildpeer_system using (true) with check (true);
 
 -- The api opens and cancels; only the worker, which reads facts, may say anything else of a file.
@@ -64,7 +68,7 @@ set role buildpeer_system;
 
 -- Whether the tenant has more open uploads than `most`: all of them, also those the caller may not see.
 create function app.has_more_open_uploads_than(most int) returns boolean
-  language sql stable security definer set search_path = ''
+  language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select count(*) > most from (
     select from public.uploads u where u.tenant_id = app.tenant_id() and u.check_at is not null limit most + 1) open;
@@ -72,7 +76,7 @@ end;
 
 -- Uploads whose time to be looked at has come, each lent to one sweeper for a minute.
 create function app.due_uploads(max_rows int) returns table (tenant_id uuid, upload_id uuid)
-  language sql security definer set search_path = ''
+  language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
   update public.uploads u set check_at = now() + interval '1 minute'
   where (u.tenant_id, u.upload_id) in (

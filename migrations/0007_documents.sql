@@ -24,6 +24,7 @@ create table documents (
   foreign key (tenant_id, project_id) references projects
 );
 create index documents_newest on documents (tenant_id, project_id, created_at desc, document_id desc);
+create index documents_newest_of_all on documents (tenant_id, created_at desc, document_id desc);
 
 alter table documents enable row level security;
 alter table documents force row level security;

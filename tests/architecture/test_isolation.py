@@ -202,7 +202,7 @@ async def test_the_functions_that_see_further_are_those_listed_and_fenced(admin:
     )
     found = {row["name"]: [row["owner"], *(row["callers"] or [])] for row in rows}
     assert found == TABLE["definer_functions"]
-    assert all(row["proconfig"] == ['search_path=""'] for row in rows)
+    assert all(row["proconfig"] == ["search_path=pg_catalog, pg_temp"] for row in rows)
 
 
 def routes() -> dict[str, Any]:

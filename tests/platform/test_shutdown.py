@@ -6,12 +6,12 @@ import sys
 import time
 
 import httpx
+from tests.conftest import Company, eventually
 
 from buildpeer.local.stack import Stack
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Tokens
 from buildpeer.platform.config import Settings
-from tests.conftest import Company, eventually
 
 
 async def test_the_api_stops_at_once_although_streams_are_open(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -28,6 +29,9 @@ from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
+
+MOST_REQUESTS = 4096  # at once; every open stream is one, and granian's 128 would let streams shut everybody out
+STOP_WITHIN_S = 10.0
 
 CONTROLLERS = (
     IdentityController,
@@ -66,7 +70,6 @@ def create_app(settings: Settings) -> Litestar:
         dependencies=_dependencies(settings),
         exception_handlers={
             Problem: http.on_problem,
-            http.UnstorableText: http.on_unstorable,
             HTTPException: http.on_http_exception,
             Exception: http.on_unexpected,
         },
@@ -123,11 +126,14 @@ async def serve(settings: Settings) -> None:
         interface=Interfaces.ASGI,
         websockets=False,
         log_access=False,
+        backpressure=MOST_REQUESTS,
     )
 
     def stop() -> None:
         app.state.wakeups.stop()
         server.stop()
+        # A reader who reads no more would hold the process up; there is nothing left to lose by then.
+        loop.call_later(STOP_WITHIN_S, os._exit, 0)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

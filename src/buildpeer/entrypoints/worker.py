@@ -58,7 +58,8 @@ def _loops(settings: Settings, db: Database, queues: Queues, storage: Storage, w
         if queue.step.function is None:
             for _ in range(_CONSUMERS):
                 yield _forever("consume", lambda queue=queue: consume(db, queues, queue.name), pause_s=0)
-    yield _forever("relay", lambda: notifications.relay(db, queues, wakeups), pause_s=RELAY_PAUSE_S)
+    yield _forever("relay_log", lambda: notifications.relay_log(db, wakeups), pause_s=RELAY_PAUSE_S)
+    yield _forever("relay_messages", lambda: notifications.relay_messages(db, queues), pause_s=RELAY_PAUSE_S)
     yield _forever(
         "sweep",
         lambda: uploads.sweep(

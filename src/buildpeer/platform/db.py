@@ -15,6 +15,7 @@ import msgspec
 
 from buildpeer.platform import messaging
 
+POOL_WAIT_S = 10.0
 _BEGIN = """
 select set_config('app.tenant_id', $1, true), set_config('app.person_id', $2, true),
        set_config('app.request_id', $3, true)
@@ -115,14 +116,14 @@ class Database:
         """
         if scope.tenant_id is None and scope.person_id is None:
             raise ScopeError("a transaction needs a tenant or a person")
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
             await connection.fetchrow(_BEGIN, _text(scope.tenant_id), _text(scope.person_id), scope.request_id[:200])
             yield Transaction(connection, scope)
 
     @contextlib.asynccontextmanager
     async def across_tenants(self) -> AsyncGenerator[Transaction, None]:
         """A transaction without a tenant: it sees no tenant's rows and may only call the named functions."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
             yield Transaction(connection, None)
 
 

@@ -37,6 +37,7 @@ CODES: dict[str, Code] = {
     "file_too_large": Code(422, "The file is too large"),
     "name_invalid": Code(422, "The name can't be a file name"),
     "id_invalid": Code(422, "The id is not a UUIDv7"),
+    "too_many_streams": Code(429, "Too many open event streams"),
     "internal": Code(500, "Something broke on our side"),
     "unavailable": Code(503, "A part of the service is away; try again"),
 }

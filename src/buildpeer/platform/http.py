@@ -3,6 +3,7 @@
 Litestar stays in this file, in the modules' `http.py` and in `entrypoints/api`.
 """
 
+import asyncio
 import base64
 import binascii
 import uuid
@@ -10,9 +11,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
+import asyncpg
 import msgspec
 import structlog
-from asyncpg.exceptions import CharacterNotInRepertoireError as UnstorableText
 from litestar import Request, Response
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, ValidationException
@@ -35,6 +36,7 @@ Cursor = Annotated[
 ]
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=200, description="Most items to return")]
 DEFAULT_LIMIT = 50
+SEND_TIMEOUT_S = 30.0
 
 # What a door may ask for by name; `entrypoints/api` provides them.
 DatabaseDep = NamedDependency[Database]
@@ -46,6 +48,21 @@ CallerDep = NamedDependency[Caller]
 NowDep = NamedDependency[datetime]
 LanguageDep = NamedDependency[str]
 
+# Values that no field takes: NUL, years beyond the calendar, bytes that are no UTF-8, nesting without end.
+_UNREADABLE = (asyncpg.DataError, UnicodeDecodeError, RecursionError)
+# Postgres is starting, switching over or busy; the same request may go through in a moment.
+_PASSING = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.QueryCanceledError,
+)
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
 
 
@@ -95,7 +112,8 @@ class RequestId:
             if message["type"] == "http.response.start":
                 others = [header for header in message["headers"] if header[0] != b"x-request-id"]
                 message["headers"] = [*others, (b"x-request-id", request_id.encode())]
-            await send(message)
+            async with asyncio.timeout(SEND_TIMEOUT_S):  # whoever doesn't read gives their place back
+                await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await self.app(scope, receive, send_with_id)
@@ -125,6 +143,8 @@ async def language(request: Request[Any, Any, Any]) -> str:
 def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Response[dict[str, Any]]:
     """A problem as application/problem+json."""
     headers = {"x-request-id": request_id(request)}
+    if problem.kind.status in (429, 503):
+        headers["retry-after"] = "1"
     if problem.kind.status == 401:
         headers["www-authenticate"] = "Bearer"
     return Response(
@@ -141,21 +161,17 @@ def on_problem(request: Request[Any, Any, Any], exc: Problem) -> Response[dict[s
     return problem_response(request, exc)
 
 
-def on_unstorable(request: Request[Any, Any, Any], exc: UnstorableText) -> Response[dict[str, Any]]:
-    """Tell that a text holds what no database keeps, such as NUL, wherever in the request it stood."""
-    return problem_response(request, Problem("invalid", "A text holds a character that can't be stored"))
-
-
 def on_http_exception(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
     """Tell what Litestar itself refused, in our own words and codes."""
     return problem_response(request, _translate(exc))
 
 
 def on_unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[dict[str, Any]]:
-    """Tell that something broke, without telling what, and log all of it."""
+    """Tell what could not be stored, what to try again, or that something broke, without telling what."""
+    if isinstance(exc, _UNREADABLE):
+        return problem_response(request, Problem("invalid", "The request holds what can't be read or stored"))
     _log.error("unexpected_error", path=request.url.path, exc_info=exc)
-    unavailable = isinstance(exc, OSError | TimeoutError)
-    return problem_response(request, Problem("unavailable" if unavailable else "internal"))
+    return problem_response(request, Problem("unavailable" if isinstance(exc, _PASSING) else "internal"))
 
 
 def _translate(exc: HTTPException) -> Problem:

@@ -6,7 +6,7 @@ now and then unasked.
 
 import asyncio
 import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Generator, Iterable
 from uuid import UUID
 
@@ -22,15 +22,17 @@ class Wakeups:
     """One subscription per process, shared by every stream in it."""
 
     def __init__(self, url: str) -> None:
-        self._client = valkey.Redis.from_url(url, socket_connect_timeout=2, health_check_interval=15)
+        self._subscriber = valkey.Redis.from_url(url, socket_connect_timeout=2, health_check_interval=15)
+        self._publisher = valkey.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1)
         self._waiting: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._streams: Counter[UUID] = Counter()
         self.stopping = False
 
     async def publish(self, tenants: Iterable[UUID]) -> None:
         """Wake the streams of these tenants, in every process; when Valkey is away they wake by themselves later."""
         try:
             for tenant_id in tenants:
-                await self._client.publish(_CHANNEL, tenant_id.bytes)
+                await self._publisher.publish(_CHANNEL, tenant_id.bytes)
         except (redis.exceptions.RedisError, OSError) as exc:
             _log.warning("wakeup_not_sent", error=str(exc))
 
@@ -39,14 +41,22 @@ class Wakeups:
         self.stopping = True
         self._wake_all()
 
+    def streams_of(self, person_id: UUID) -> int:
+        """How many streams of a person are open in this process."""
+        return self._streams[person_id]
+
     @contextlib.contextmanager
-    def listen(self, tenant_id: UUID) -> Generator[asyncio.Event, None, None]:
-        """An event that is set whenever there is news in the tenant."""
+    def listen(self, tenant_id: UUID, person_id: UUID) -> Generator[asyncio.Event, None, None]:
+        """An event that is set whenever there is news in the tenant, for one stream of a person."""
         event = asyncio.Event()
         self._waiting[tenant_id].add(event)
+        self._streams[person_id] += 1
         try:
             yield event
         finally:
+            self._streams[person_id] -= 1
+            if not self._streams[person_id]:
+                del self._streams[person_id]
             self._waiting[tenant_id].discard(event)
             if not self._waiting[tenant_id]:
                 del self._waiting[tenant_id]
@@ -61,23 +71,24 @@ class Wakeups:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            await self._client.aclose()
+            await self.close()
 
     async def close(self) -> None:
-        """Close the connection of a process that only publishes."""
-        await self._client.aclose()
+        """Close the connections."""
+        await self._subscriber.aclose()
+        await self._publisher.aclose()
 
     async def _run(self) -> None:
         while True:
             try:
-                async with self._client.pubsub() as channel:
+                async with self._subscriber.pubsub() as channel:
                     await channel.subscribe(_CHANNEL)
                     self._wake_all()  # something may have come while nobody listened
                     async for message in channel.listen():
                         if message["type"] == "message":
                             self._wake(UUID(bytes=message["data"]))
-            except (redis.exceptions.RedisError, OSError) as exc:
-                _log.warning("wakeups_lost", error=str(exc))
+            except Exception as exc:  # whatever comes by the channel, screens go on
+                _log.warning("wakeups_lost", error=repr(exc))
                 await asyncio.sleep(1)
 
     def _wake(self, tenant_id: UUID) -> None:

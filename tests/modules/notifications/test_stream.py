@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,8 +23,8 @@ async def announce(db: Database, company: Company, text: str, *, project: Any = 
         await tx.announce([Outgoing(LOG, "test", {"text": text}, project or company.tower)])
 
 
-async def relay(worker_db: Database, worker_clients: Any, wakeups: Wakeups) -> None:
-    while await service.relay(worker_db, worker_clients.queues, wakeups):
+async def relay(worker_db: Database, _clients: Any, wakeups: Wakeups) -> None:
+    while await service.relay_log(worker_db, wakeups):
         pass
 
 
@@ -119,7 +120,7 @@ async def test_many_writers_and_a_relay_at_once_leave_no_gap_and_no_double(
 
         async def relaying() -> None:
             while not stop.is_set():
-                await service.relay(worker_db, worker_clients.queues, wakeups)
+                await service.relay_log(worker_db, wakeups)
 
         relays = [asyncio.create_task(relaying()) for _ in range(2)]
         await asyncio.gather(*(announce(worker_db, company, str(n)) for n in range(60)))
@@ -209,3 +210,39 @@ async def test_opening_an_upload_is_news(http, db, worker_db, worker_clients, wa
         event = await first
     assert event["event"] == "upload.opened"
     assert (event["data"]["upload"]["name"], event["data"]["upload"]["state"]) == ("Ñandú.jpg", "requested")
+
+
+async def test_a_position_beyond_the_newest_is_told_to_read_anew(http, company) -> None:
+    reader = Reader(http, company, await company.hire())
+    reader.last_id = str(10**12)
+    async with reader.open() as events:
+        assert (await anext(events))["event"] == "reset"
+
+
+async def test_who_is_no_member_gets_no_stream_at_all(http, company) -> None:
+    caller = await company.hire()
+    await company.dismiss(caller)
+    answer = await http.get("/v1/events", headers=company.bearer(caller))
+    assert (answer.status_code, answer.json()["code"]) == (401, "session_ended")
+
+
+async def test_streams_of_one_person_are_limited_and_of_many_are_not(http, company) -> None:
+    greedy = await company.hire()
+    async with contextlib.AsyncExitStack() as open_streams:
+        for _ in range(service.STREAMS_PER_PERSON):
+            reader = Reader(http, company, greedy)
+            await started(reader, await open_streams.enter_async_context(reader.open()))
+        answer = await http.get("/v1/events", headers=company.bearer(greedy))
+        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_streams")
+        assert answer.headers["retry-after"] == "1"
+        async with Reader(http, company, await company.hire()).open():
+            pass
+
+
+async def test_a_queue_that_is_away_holds_no_other_up(worker_db, worker_clients, company, admin) -> None:
+    async with worker_db.transaction(Scope(company.tenant_id, None)) as tx:
+        await tx.announce(Outgoing("no-such-queue", "redrive", {}) for _ in range(20))
+        await tx.announce([Outgoing("buildpeer-scan-live", "redrive", {"not": "ours"})])
+    assert await service.relay_messages(worker_db, worker_clients.queues) == 1
+    left = await admin.fetch("delete from outbox where tenant_id = $1 returning destination", company.tenant_id)
+    assert {row["destination"] for row in left} == {"no-such-queue"}

@@ -291,7 +291,6 @@ async def test_a_redrive_leaves_the_outbox_only_once_the_queue_has_it(
     storage: Storage,
     worker_clients: Any,
     worker_db: Database,
-    wakeups: Any,
     admin: Any,
     company: Company,
 ) -> None:
@@ -304,8 +303,49 @@ async def test_a_redrive_leaves_the_outbox_only_once_the_queue_has_it(
         async def send(self, *_args: Any) -> list[int]:
             raise ConnectionError
 
-    await notifications.relay(worker_db, Away(), wakeups)  # type: ignore[arg-type]
+    await notifications.relay_messages(worker_db, Away())  # type: ignore[arg-type]
     assert len(await redriven(admin, company.tenant_id)) == 1
-    while await notifications.relay(worker_db, worker_clients.queues, wakeups):
+    while await notifications.relay_messages(worker_db, worker_clients.queues):
         pass
     assert await redriven(admin, company.tenant_id) == []
+
+
+async def test_an_infected_verdict_replaces_a_clean_one(
+    opened: OPEN, worker_db: Database, admin: asyncpg.Connection, company: Company
+) -> None:
+    upload = await opened(await company.hire())
+    await tell(worker_db, scanned(upload), scanned(upload, "infected"), derived(upload), scanned(upload))
+    assert await admin.fetchval("select state from uploads where upload_id = $1", upload.upload_id) == "quarantined"
+
+
+@pytest.mark.parametrize("how", ["another's picture", "an original", "another bucket"])
+async def test_derive_can_speak_only_of_its_own_pictures(
+    opened: OPEN, worker_db: Database, admin: asyncpg.Connection, company: Company, how: str
+) -> None:
+    upload, other = await opened(await company.hire()), await opened(await company.hire())
+    await tell(worker_db, scanned(upload))
+    fact = msgspec.json.decode(derived(upload))
+    if how == "another's picture":
+        fact["detail"]["thumbnail"]["key"] = f"{other.key}/v1/thumbnail.webp"
+    elif how == "an original":
+        fact["detail"]["thumbnail"] |= {"bucket": other.bucket, "key": other.key}
+    else:
+        fact["detail"]["bucket"]["name"] = "elsewhere"
+    message = msgspec.json.encode(fact).decode()
+    if how == "another bucket":
+        await tell(worker_db, message)
+    else:
+        with pytest.raises(ValueError, match="no picture of"):
+            await tell(worker_db, message)
+    assert await admin.fetchval("select state from uploads where upload_id = $1", upload.upload_id) == "deriving"
+
+
+async def test_a_nul_in_a_fact_is_left_out(
+    opened: OPEN, worker_db: Database, admin: asyncpg.Connection, company: Company
+) -> None:
+    upload = await opened(await company.hire())
+    fact = msgspec.json.decode(derived(upload))
+    fact["detail"]["media"]["camera"] = "Can\x00on"
+    await tell(worker_db, scanned(upload), msgspec.json.encode(fact).decode())
+    media = await admin.fetchval("select media ->> 'camera' from documents where tenant_id = $1", company.tenant_id)
+    assert media == "Canon"

@@ -1,10 +1,12 @@
 import asyncio
+import base64
 import hashlib
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import httpx
+import msgspec
 import pytest
 from tests.conftest import Company, declare
 
@@ -256,3 +258,54 @@ async def test_an_address_that_there_is_not_has_a_request_id_too(http) -> None:
     answer = await http.get("/v1/nothing")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert answer.json()["request_id"] == answer.headers["x-request-id"] != ""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"email": "\xff", "password": "x"}',
+        b'{"email": ' + b"[" * 100_000,
+        b'{"email": "a", "password": "' + b"x" * 2000 + b'"}',
+    ],
+)
+async def test_a_body_that_nobody_can_read_is_a_problem_of_the_caller(http, body: bytes) -> None:
+    answer = await http.post("/v1/sessions", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.headers["content-type"].startswith("application/problem+json")
+
+
+async def test_a_cursor_of_another_time_or_with_nul_is_a_problem_of_the_caller(http, company) -> None:
+    caller = await company.hire()
+    for path, place in (
+        ("uploads", ["0001-01-01T00:00:00+14:00", str(uuid4())]),
+        ("projects", ["a\x00", str(uuid4())]),
+    ):
+        cursor = base64.urlsafe_b64encode(msgspec.json.encode(place)).decode()
+        answer = await http.get(f"/v1/{path}", params={"cursor": cursor}, headers=company.bearer(caller))
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+
+
+async def test_batches_with_the_same_ids_in_other_orders_never_deadlock(http, company) -> None:
+    caller = await company.hire()
+    for _ in range(3):
+        items = [declare(CONTENT) for _ in range(200)]
+        answers = await asyncio.gather(
+            *(open_uploads(http, company, caller, *order) for order in (items, items[::-1], items, items[::-1]))
+        )
+        verdicts = [result["verdict"] for answer in answers for result in answer]
+        assert verdicts.count("opened") == 200
+        assert verdicts.count("known") == 600
+
+
+async def test_a_good_and_a_bad_item_with_one_id_are_judged_each_for_itself(http, company) -> None:
+    item = declare(CONTENT)
+    results = await open_uploads(http, company, await company.hire(), item, item | {"size_bytes": 0})
+    assert [r["verdict"] for r in results] == ["opened", "rejected"]
+
+
+async def test_who_has_sent_files_can_leave_and_the_files_stay(http, company) -> None:
+    caller, owner = await company.hire(), await company.hire("owner")
+    await open_uploads(http, company, caller, declare(CONTENT))
+    await company.dismiss(caller)
+    left = await http.get("/v1/uploads", headers=company.bearer(owner))
+    assert len(left.json()["items"]) == 1

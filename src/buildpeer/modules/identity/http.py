@@ -1,6 +1,6 @@
 """Doors for sign-in and tokens."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, delete, post
@@ -14,8 +14,8 @@ from buildpeer.platform.http import CallerDep, DatabaseDep, NowDep, TokensDep, r
 class Credentials(msgspec.Struct):
     """What a person signs in with."""
 
-    email: str
-    password: str
+    email: Annotated[str, msgspec.Meta(max_length=254)]
+    password: Annotated[str, msgspec.Meta(max_length=1024)]
 
 
 class Refresh(msgspec.Struct):

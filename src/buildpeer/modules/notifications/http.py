@@ -38,7 +38,8 @@ class EventsController(Controller):
         if last_event_id is not None and not (last_event_id.isdecimal() and len(last_event_id) < 19):
             raise Problem("invalid", "Last-Event-ID is a position that we gave")
         after = int(last_event_id) if last_event_id is not None else None
-        news = service.follow(db, wakeups, caller=caller, after=after)
+        position = await service.begin(db, wakeups, caller=caller, after=after)
+        news = service.follow(db, wakeups, caller=caller, position=position)
         return Stream(_lines(news), media_type="text/event-stream", headers=_HEADERS)
 
 

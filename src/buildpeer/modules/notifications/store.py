@@ -4,7 +4,6 @@ from typing import Any
 
 from buildpeer.platform.db import Transaction
 
-HEAD = "select position, pruned from event_log_head"
 # One statement, one snapshot: whatever is committed up to `head` is in the answer, if the caller may see it.
 AFTER = """
 select h.position as head, h.pruned, app.member_role() as role, e.position, e.type, e.project_id, e.occurred_at, e.body
@@ -16,11 +15,6 @@ RELAY = "select tenant_id, position from app.relay_log($1)"
 MESSAGES = "select outbox_id, destination, body from app.relay_messages($1)"
 RELAYED = "select app.relayed($1)"
 PRUNE = "select app.prune_log($1)"
-
-
-async def head(tx: Transaction) -> int:
-    """The newest position."""
-    return int(await tx.value(HEAD))
 
 
 async def after(tx: Transaction, position: int, limit: int) -> list[Any]:

@@ -20,12 +20,13 @@ async def on_fact(db: Database, body: str, *, on_ready: service.OnReady, now: da
     Raises msgspec.ValidationError or ValueError for a message that is none of ours, so that it ends in the
     dead-letter queue, where people look.
     """
-    event = msgspec.json.decode(body, type=facts.Event)
+    # No text of ours holds NUL, and Postgres keeps none; a camera or a scanner may say it all the same.
+    event = msgspec.json.decode(body.replace("\\u0000", ""), type=facts.Event)
     read = _READERS.get((event.source, event.detail_type))
     if read is None:
         raise ValueError(f"no fact of ours: {event.source} {event.detail_type}")
-    key, version_id, known = read(event.detail)
-    await service.learn(db, place=place_of(key), version_id=version_id, facts=known, on_ready=on_ready, now=now)
+    bucket, key, known = read(event.detail)
+    await service.learn(db, bucket=bucket, place=place_of(key), facts=known, on_ready=on_ready, now=now)
 
 
 Known = tuple[str, str, dict[str, Any]]
@@ -33,26 +34,31 @@ Known = tuple[str, str, dict[str, Any]]
 
 def _created(detail: msgspec.Raw) -> Known:
     fact = msgspec.json.decode(detail, type=facts.ObjectCreated)
-    return fact.object.key, fact.object.version_id, {}
+    return fact.bucket.name, fact.object.key, {"version_id": fact.object.version_id}
 
 
 def _scanned(detail: msgspec.Raw) -> Known:
     fact = msgspec.json.decode(detail, type=facts.FileScanned)
-    known = {"verdict": fact.verdict, "scan_reason": fact.reason, "scanner": fact.scanner}
-    return fact.object.key, fact.object.version_id, known
+    known = {
+        "version_id": fact.object.version_id,
+        "verdict": fact.verdict,
+        "scan_reason": fact.reason,
+        "scanner": fact.scanner,
+    }
+    return fact.bucket.name, fact.object.key, known
 
 
 def _derived(detail: msgspec.Raw) -> Known:
     fact = msgspec.json.decode(detail, type=facts.FileDerived)
-    return fact.object.key, fact.object.version_id, {"derived": fact}
+    return fact.bucket.name, fact.object.key, {"version_id": fact.object.version_id, "derived": fact}
 
 
 def _guardduty(detail: msgspec.Raw) -> Known:
     fact = msgspec.json.decode(detail)
     place, status = fact["s3ObjectDetails"], fact["scanResultDetails"]["scanResultStatus"]
     verdict = _GUARDDUTY_VERDICTS.get(status, "unscannable")
-    known = {"verdict": verdict, "scan_reason": "", "scanner": "guardduty"}
-    return place["objectKey"], place["versionId"], known
+    known = {"version_id": place["versionId"], "verdict": verdict, "scanner": "guardduty"}
+    return place["bucketName"], place["objectKey"], known
 
 
 _READERS: dict[tuple[str, str], Callable[[msgspec.Raw], Known]] = {

@@ -193,11 +193,13 @@ def received_parts(size_bytes: int, held: Mapping[int, int]) -> list[int]:
 def learn(upload: Upload, **facts: Any) -> Upload:
     """The upload with a fact added and its state settled; the same upload when nothing changes.
 
-    Facts may come in any order and any number of times: what is known stays, and the state is a function of what is
-    known, so it never goes back. An upload that has ended learns nothing more.
+    Facts may come in any order and any number of times: what is known stays (but "infected" replaces any other
+    verdict), and the state is a function of what is known. An upload that has ended learns nothing more.
     """
     if upload.state in ENDS:
         return upload
+    if facts.get("verdict") == "infected" != upload.verdict:
+        upload = msgspec.structs.replace(upload, verdict=None, scan_reason="", scanner=None)
     unknown = (None, "")
     news = {name: value for name, value in facts.items() if value not in unknown and getattr(upload, name) in unknown}
     if not news:
@@ -221,6 +223,17 @@ def _settle(upload: Upload) -> tuple[State, str]:  # noqa: PLR0911 - one line pe
     if upload.derived.sha256 != upload.sha256.hex():
         return "mismatched", "hash_differs"
     return "ready", upload.derived.reason
+
+
+def check_pictures(upload: Upload, *, version_id: str, derived: FileDerived | None = None, **_others: Any) -> None:
+    """Raises ValueError unless the pictures lie where derive puts those of this very version.
+
+    The worker signs downloads of them later, so a derive that a hostile file took over must not name another's.
+    """
+    place = f"{upload.key}/{version_id}/"
+    for picture in (derived.thumbnail, derived.preview) if derived else ():
+        if picture is not None and (picture.bucket == upload.bucket or not picture.key.startswith(place)):
+            raise ValueError(f"{picture.bucket}/{picture.key} is no picture of {upload.key}")
 
 
 def next_check(state: str, *, redrives: int, now: datetime) -> datetime | None:

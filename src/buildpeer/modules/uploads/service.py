@@ -60,8 +60,8 @@ async def open_uploads(
     Idempotent by upload id: the same id, caller and content give the same answer again, anything else `conflict`.
     The first URLS_PER_BATCH that await bytes come with a write URL. Raises Problem not_found, not_allowed.
     """
-    refused = {new.upload_id: problem for new in wanted if (problem := _problem(new))}
-    good = [new for new in wanted if new.upload_id not in refused]
+    refused = [_problem(new) for new in wanted]
+    good = [new for new, problem in zip(wanted, refused, strict=True) if problem is None]
     async with db.transaction(_scope(caller)) as tx:
         project = await projects.find_project(tx, project_id)
         rules.check_role(project.role)
@@ -70,10 +70,10 @@ async def open_uploads(
         known = {upload.upload_id: upload for upload in await store.by_ids(tx, [n.upload_id for n in good])}
     unanswered = {upload.upload_id for upload in fresh}
     opened: list[Opened] = []
-    for new in wanted:
+    for new, problem in zip(wanted, refused, strict=True):
         upload = known.get(new.upload_id)
-        if new.upload_id in refused:
-            opened.append(Opened(new.upload_id, "rejected", problem=refused[new.upload_id]))
+        if problem is not None:
+            opened.append(Opened(new.upload_id, "rejected", problem=problem))
         elif upload is None or not rules.same_content(upload, new, project_id=project_id, person_id=caller.person_id):
             opened.append(Opened(new.upload_id, "conflict", problem=Problem("upload_conflict")))
         else:
@@ -258,22 +258,24 @@ async def cancel(db: Database, storage: Storage, *, caller: Caller, upload_id: U
 
 
 async def learn(
-    db: Database, *, place: Place, version_id: str, facts: dict[str, Any], on_ready: OnReady, now: datetime
+    db: Database, *, bucket: str, place: Place, facts: dict[str, Any], on_ready: OnReady, now: datetime
 ) -> Upload | None:
     """Add what a function or S3 said of one version of an object, and announce what changed.
 
     Late, repeated and unordered facts change nothing. A fact about another version than the one we hold is dropped:
-    verdict, hash and previews are all bound to one version. None for an upload that we don't know.
+    verdict, hash and previews are all bound to one version. None for an upload that we don't know. Raises ValueError
+    for pictures that are not this upload's own.
     """
     async with db.transaction(Scope(place.tenant_id, None, f"fact:{place.upload_id}")) as tx:
         upload = await store.lock(tx, place.upload_id)
-        if upload is None or upload.key != place.key:
+        if upload is None or (upload.bucket, upload.key) != (bucket, place.key):
             _log.warning("fact_without_upload", key=place.key)
             return None
-        if upload.version_id not in (None, version_id):
-            _log.warning("fact_of_other_version", key=place.key, version_id=version_id)
+        if upload.version_id not in (None, facts["version_id"]):
+            _log.warning("fact_of_other_version", key=place.key, version_id=facts["version_id"])
             return upload
-        return await _become(tx, upload, {"version_id": version_id, **facts}, on_ready=on_ready, now=now)
+        rules.check_pictures(upload, **facts)
+        return await _become(tx, upload, facts, on_ready=on_ready, now=now)
 
 
 async def sweep(
@@ -404,6 +406,7 @@ async def _insert(tx: Transaction, new: Sequence[NewUpload], *, project_id: UUID
         return []
     busy = len(new) > rules.BUSY_TENANT or await store.is_busy(tx, rules.BUSY_TENANT)
     lane = "bulk" if busy else "live"
+    new = sorted(new, key=lambda n: n.upload_id)  # in one order everywhere, so that two calls never deadlock
     keys = [Place(lane, tx.tenant_id, n.upload_id).key for n in new]
     return await store.insert(tx, new, project_id=project_id, bucket=bucket, lane=lane, keys=keys)
 

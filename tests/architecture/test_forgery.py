@@ -1,0 +1,98 @@
+"""What somebody could do who runs SQL of their own as the api's role: see the tenant they name, and forge nothing."""
+
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from tests.conftest import Company
+
+from buildpeer.platform.auth import Caller
+from buildpeer.platform.db import Database, Scope
+
+UPLOAD = """insert into uploads (tenant_id, upload_id, project_id, created_by, kind, name, size_bytes, content_type,
+  sha256, lane, bucket, key)
+  values ($1, $2, $3, $4, 'photo', 'a', 1, 'a/b', decode(repeat('00', 32), 'hex'), 'live', 'b', $5)"""
+
+
+async def refused(db: Database, caller: Caller, sql: str, *args: Any) -> None:
+    with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.RaiseError)):
+        async with db.transaction(Scope(caller.tenant_id, caller.person_id)) as tx:
+            await tx.run(sql, *args)
+
+
+async def test_nothing_can_be_put_on_a_queue_or_told_of_another_project(db: Database, company: Company) -> None:
+    caller = await company.hire()
+    outbox = "insert into outbox (tenant_id, destination, project_id, type, body) values ($1, $2, $3, 't', '{}')"
+    await refused(db, caller, outbox, company.tenant_id, "buildpeer-status-live", company.tower)
+    await refused(db, caller, outbox, company.tenant_id, "log", company.school)
+    await refused(db, caller, outbox, uuid4(), "log", company.tower)
+    async with db.transaction(Scope(caller.tenant_id, caller.person_id)) as tx:
+        await tx.run(outbox, company.tenant_id, "log", company.tower)
+
+
+async def test_an_upload_is_opened_only_as_oneself_and_under_its_own_key(db: Database, company: Company) -> None:
+    caller, colleague = await company.hire(), await company.hire()
+    ours, upload_id = company.tenant_id, uuid4()
+    key = f"live/{ours}/{upload_id}"
+    await refused(db, caller, UPLOAD, ours, upload_id, company.tower, colleague.person_id, key)
+    await refused(db, caller, UPLOAD, ours, upload_id, company.school, caller.person_id, key)
+    await refused(db, caller, UPLOAD, ours, upload_id, company.tower, caller.person_id, f"live/{uuid4()}/{upload_id}")
+    async with db.transaction(Scope(ours, caller.person_id)) as tx:
+        await tx.run(UPLOAD, ours, upload_id, company.tower, caller.person_id, key)
+
+
+async def test_no_state_or_verdict_can_be_claimed(db: Database, company: Company, admin: asyncpg.Connection) -> None:
+    caller = await company.hire()
+    ours, upload_id = company.tenant_id, uuid4()
+    async with db.transaction(Scope(ours, caller.person_id)) as tx:
+        await tx.run(UPLOAD, ours, upload_id, company.tower, caller.person_id, f"live/{ours}/{upload_id}")
+    for change in ("state = 'ready'", "verdict = 'clean'", "version_id = 'v'", "derived = '{}'", "key = 'x'"):
+        await refused(db, caller, f"update uploads set {change} where upload_id = $1", upload_id)
+    await admin.execute("update uploads set state = 'quarantined' where upload_id = $1", upload_id)
+    async with db.transaction(Scope(ours, caller.person_id)) as tx:
+        await tx.run("update uploads set state = 'cancelled' where upload_id = $1", upload_id)
+    assert await admin.fetchval("select state from uploads where upload_id = $1", upload_id) == "quarantined"
+
+
+async def test_the_audit_trail_takes_no_forged_change_and_tells_who_it_really_was(
+    db: Database, company: Company, admin: asyncpg.Connection
+) -> None:
+    caller = await company.hire()
+    for action in ("insert", "update", "delete"):
+        await refused(db, caller, "select audit.record($1, 'documents', 'x', '{}')", action)
+    await refused(db, caller, "insert into audit.entries (tenant_id) values ($1)", company.tenant_id)
+    await refused(db, caller, "delete from audit.entries where tenant_id = $1", company.tenant_id)
+    async with db.transaction(Scope(company.tenant_id, caller.person_id, "r-1")) as tx:
+        await tx.run("select audit.record('export', 'documents', 'x', '{}')")
+    row = await admin.fetchrow(
+        "select person_id, request_id, database_role from audit.entries where tenant_id = $1 and action = 'export'",
+        company.tenant_id,
+    )
+    assert tuple(row) == (caller.person_id, "r-1", "buildpeer_app")
+
+
+async def test_no_code_of_the_callers_runs_in_a_function_that_sees_further(db: Database, company: Company) -> None:
+    """A type in pg_temp would be found first by a function without a fixed search_path, and its check would run."""
+    caller = await company.hire()
+    await refused(db, caller, "create temporary table uuid (x int)")
+    await refused(db, caller, "create function public.evil() returns bool language sql return true")
+
+
+async def test_changes_are_recorded_with_before_and_after(
+    db: Database, company: Company, admin: asyncpg.Connection
+) -> None:
+    caller = await company.hire()
+    ours, upload_id = company.tenant_id, uuid4()
+    async with db.transaction(Scope(ours, caller.person_id, "r-2")) as tx:
+        await tx.run(UPLOAD, ours, upload_id, company.tower, caller.person_id, f"live/{ours}/{upload_id}")
+        await tx.run("update uploads set state = 'cancelled', check_at = null where upload_id = $1", upload_id)
+    rows = await admin.fetch(
+        "select action, person_id, request_id, changes from audit.entries where object_id = $1 order by entry_id",
+        str(upload_id),
+    )
+    assert [(row["action"], row["person_id"], row["request_id"]) for row in rows] == [
+        ("insert", caller.person_id, "r-2"),
+        ("update", caller.person_id, "r-2"),
+    ]
+    assert rows[1]["changes"] == '{"state": ["requested", "cancelled"]}'
