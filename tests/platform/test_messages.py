@@ -1,7 +1,10 @@
+import re
+
 import pytest
 
 from buildpeer.modules.uploads import rules
 from buildpeer.platform import messages
+from buildpeer.platform.errors import CODES
 
 
 @pytest.mark.parametrize(
@@ -21,10 +24,12 @@ def test_the_language_is_the_callers_first_that_we_have(header: str | None, lang
     assert messages.pick_language(header) == language
 
 
-def test_every_reason_is_told_in_every_language() -> None:
-    for code, texts in messages.REASONS.items():
+def test_every_reason_and_problem_is_told_in_every_language() -> None:
+    assert set(messages.PROBLEMS) == set(CODES)
+    for code, texts in (messages.REASONS | messages.PROBLEMS).items():
         assert set(texts) == set(messages.LANGUAGES), code
         assert all(text.endswith(".") for text in texts.values()), code
+        assert len({frozenset(re.findall(r"{\w+}", text)) for text in texts.values()}) == 1, code
 
 
 def test_every_end_without_a_document_has_a_reason_that_people_can_read() -> None:

@@ -91,9 +91,9 @@ class Tokens:
         try:
             claims = jwt.decode(token, self._key, algorithms=[_ALGORITHM]).claims
         except Exception as exc:  # the token is a stranger's text, and the library trips over some
-            raise Problem("not_signed_in", "The token is not one of ours") from exc
+            raise Problem("not_signed_in") from exc
         if claims.get("typ") != kind:
-            raise Problem("not_signed_in", "This is not an access token")
+            raise Problem("not_signed_in")
         if int(claims["exp"]) <= now.timestamp():
             raise Problem("token_expired")
         return claims

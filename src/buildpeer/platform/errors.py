@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from buildpeer.platform import messages
+
 
 class Code(msgspec.Struct, frozen=True):
     """One kind of problem: its HTTP status and a title that never changes."""
@@ -44,22 +46,30 @@ CODES: dict[str, Code] = {
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
-    """An expected failure, told to the caller; `detail` is a sentence about this very case."""
+    """An expected failure, told to the caller.
 
-    def __init__(self, code: str, detail: str = "", **extra: Any) -> None:
+    People read the sentence that `messages.PROBLEMS` has for the code, in their language, with `facts` filled in;
+    `detail` replaces it where only a programmer can help. The facts are members of the answer as well.
+    """
+
+    def __init__(self, code: str, detail: str = "", **facts: Any) -> None:
         self.code = code
         self.kind = CODES[code]
-        self.detail = detail or self.kind.title
-        self.extra = extra
-        super().__init__(f"{code}: {self.detail}")
+        self.facts = facts
+        self._detail = detail
+        super().__init__(f"{code}: {self.detail('en')}")
 
-    def body(self) -> dict[str, Any]:
+    def detail(self, language: str) -> str:
+        """A sentence about this very case."""
+        return self._detail or messages.PROBLEMS[self.code][language].format(**self.facts)
+
+    def body(self, language: str) -> dict[str, Any]:
         """The problem as the fields of RFC 9457, plus our stable `code`."""
         return {
             "type": f"https://buildpeer.dev/problems/{self.code}",
             "title": self.kind.title,
             "status": self.kind.status,
-            "detail": self.detail,
+            "detail": self.detail(language),
             "code": self.code,
-            **self.extra,
+            **self.facts,
         }

@@ -137,6 +137,10 @@ async def caller(request: Request[Any, Any, Any], tokens: TokensDep, now: NowDep
 
 async def language(request: Request[Any, Any, Any]) -> str:
     """The language in which the caller reads."""
+    return _language(request)
+
+
+def _language(request: Request[Any, Any, Any]) -> str:
     return messages.pick_language(request.headers.get("accept-language"))
 
 
@@ -148,7 +152,7 @@ def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Respo
     if problem.kind.status == 401:
         headers["www-authenticate"] = "Bearer"
     return Response(
-        problem.body() | {"instance": request.url.path, "request_id": request_id(request)},
+        problem.body(_language(request)) | {"instance": request.url.path, "request_id": request_id(request)},
         status_code=problem.kind.status,
         media_type="application/problem+json",
         headers=headers,

@@ -1,6 +1,124 @@
-"""What people read, in Spanish, Portuguese and English: one catalogue of reasons, by code."""
+"""What people read, in Spanish, Portuguese and English: one catalogue of problems and reasons, by code."""
 
 LANGUAGES = ("es", "pt", "en")
+
+PROBLEMS: dict[str, dict[str, str]] = {
+    "bad_request": {
+        "es": "No se entiende la solicitud.",
+        "pt": "Não foi possível entender a solicitação.",
+        "en": "The request can't be read.",
+    },
+    "bad_credentials": {
+        "es": "El correo o la contraseña no son correctos.",
+        "pt": "O e-mail ou a senha não estão corretos.",
+        "en": "E-mail or password is wrong.",
+    },
+    "not_signed_in": {
+        "es": "Inicie sesión primero.",
+        "pt": "Entre na sua conta primeiro.",
+        "en": "Sign in first.",
+    },
+    "token_expired": {
+        "es": "El permiso de acceso venció; hay que renovarlo.",
+        "pt": "O acesso expirou; é preciso renová-lo.",
+        "en": "The access token has expired; renew it.",
+    },
+    "session_ended": {
+        "es": "La sesión terminó; inicie sesión otra vez.",
+        "pt": "A sessão terminou; entre de novo.",
+        "en": "The session has ended; sign in again.",
+    },
+    "not_allowed": {
+        "es": "Usted puede verlo, pero no cambiarlo.",
+        "pt": "Você pode ver, mas não alterar.",
+        "en": "You may see this, but not change it.",
+    },
+    "not_found": {
+        "es": "No existe, o no está entre lo que usted puede ver.",
+        "pt": "Não existe, ou não está entre o que você pode ver.",
+        "en": "There is no such thing, or it is not yours to see.",
+    },
+    "method_not_allowed": {
+        "es": "Esta dirección no acepta esa operación.",
+        "pt": "Este endereço não aceita essa operação.",
+        "en": "This address does not take that method.",
+    },
+    "upload_conflict": {
+        "es": "Ese identificador ya es de otra carga.",
+        "pt": "Esse identificador já pertence a outro envio.",
+        "en": "That id belongs to another upload.",
+    },
+    "upload_closed": {
+        "es": "Esta carga ya no recibe datos.",
+        "pt": "Este envio não recebe mais dados.",
+        "en": "This upload takes no more bytes.",
+    },
+    "upload_incomplete": {
+        "es": "Todavía faltan partes del archivo.",
+        "pt": "Ainda faltam partes do arquivo.",
+        "en": "Some parts of the file have not arrived.",
+    },
+    "body_too_large": {
+        "es": "La solicitud es demasiado grande.",
+        "pt": "A solicitação é grande demais.",
+        "en": "The request is too large.",
+    },
+    "unsupported_media_type": {
+        "es": "La solicitud debe venir en JSON.",
+        "pt": "A solicitação deve vir em JSON.",
+        "en": "The request must be JSON.",
+    },
+    "invalid": {
+        "es": "Un dato no tiene la forma que debería.",
+        "pt": "Um dado não tem a forma que deveria.",
+        "en": "A field does not hold what it should.",
+    },
+    "batch_too_large": {
+        "es": "Son {count} archivos; por llamada caben {limit}.",
+        "pt": "São {count} arquivos; cabem {limit} por chamada.",
+        "en": "There are {count} files; a call takes {limit}.",
+    },
+    "batch_empty": {
+        "es": "La llamada no trae ningún archivo.",
+        "pt": "A chamada não traz nenhum arquivo.",
+        "en": "The call holds no files.",
+    },
+    "file_empty": {
+        "es": "El archivo está vacío.",
+        "pt": "O arquivo está vazio.",
+        "en": "The file is empty.",
+    },
+    "file_too_large": {
+        "es": "El archivo pesa demasiado: el límite para este tipo es de {limit_mib} MiB.",
+        "pt": "O arquivo é grande demais: o limite para este tipo é de {limit_mib} MiB.",
+        "en": "The file is too large: the limit for this kind is {limit_mib} MiB.",
+    },
+    "name_invalid": {
+        "es": "Un nombre tiene de 1 a 255 caracteres, sin barras ni caracteres de control.",
+        "pt": "Um nome tem de 1 a 255 caracteres, sem barras nem caracteres de controle.",
+        "en": "A name has 1 to 255 characters, with no slashes or control characters.",
+    },
+    "id_invalid": {
+        "es": "El identificador no es un UUIDv7.",
+        "pt": "O identificador não é um UUIDv7.",
+        "en": "The id is not a UUIDv7.",
+    },
+    "too_many_streams": {
+        "es": "Hay demasiadas pantallas abiertas con esta cuenta; cierre alguna.",
+        "pt": "Há telas demais abertas com esta conta; feche alguma.",
+        "en": "Too many screens are open with this account; close some.",
+    },
+    "internal": {
+        "es": "Algo falló de nuestro lado. Ya estamos avisados.",
+        "pt": "Algo falhou do nosso lado. Já fomos avisados.",
+        "en": "Something broke on our side. We have been told.",
+    },
+    "unavailable": {
+        "es": "Una parte del servicio no responde; inténtelo de nuevo en un momento.",
+        "pt": "Uma parte do serviço não responde; tente de novo daqui a pouco.",
+        "en": "A part of the service is away; try again in a moment.",
+    },
+}
 
 REASONS: dict[str, dict[str, str]] = {
     "infected": {

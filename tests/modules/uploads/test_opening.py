@@ -309,3 +309,14 @@ async def test_who_has_sent_files_can_leave_and_the_files_stay(http, company) ->
     await company.dismiss(caller)
     left = await http.get("/v1/uploads", headers=company.bearer(owner))
     assert len(left.json()["items"]) == 1
+
+
+async def test_a_problem_is_told_in_the_callers_language(http, company) -> None:
+    caller = await company.hire()
+    headers = company.bearer(caller) | {"accept-language": "pt"}
+    item = declare(CONTENT, size_bytes=51 * 1024 * 1024)
+    answer = await http.post(f"/v1/projects/{company.tower}/uploads", json={"uploads": [item]}, headers=headers)
+    told = answer.json()["results"][0]["problem"]["detail"]
+    assert told == "O arquivo é grande demais: o limite para este tipo é de 50 MiB."
+    missing = await http.get(f"/v1/uploads/{uuid4()}", headers=headers | {"accept-language": "es-CL"})
+    assert missing.json()["detail"] == "No existe, o no está entre lo que usted puede ver."

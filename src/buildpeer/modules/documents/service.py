@@ -53,7 +53,7 @@ async def download(
 
 def _found(document: Document | None) -> Document:
     if document is None:
-        raise Problem("not_found", "There is no such document, or it is not yours to see")
+        raise Problem("not_found")
     return document
 
 
@@ -68,7 +68,7 @@ def _sign(storage: Storage, document: Document, rendition: RenditionName) -> Sig
         )
     picture = document.thumbnail if rendition == "thumbnail" else document.preview
     if picture is None:
-        raise Problem("not_found", f"This document has no {rendition}")
+        raise Problem("not_found")
     return storage.sign_read(
         bucket=picture.bucket,
         key=picture.key,

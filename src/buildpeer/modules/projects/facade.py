@@ -25,5 +25,5 @@ async def find_project(tx: Transaction, project_id: UUID) -> ProjectAccess:
     """
     row = await store.access(tx, project_id)
     if row is None:
-        raise Problem("not_found", "There is no such project, or it is not yours to see")
+        raise Problem("not_found")
     return ProjectAccess(**dict(row))

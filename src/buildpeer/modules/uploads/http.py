@@ -133,7 +133,7 @@ class UploadsController(Controller):
         if not data.uploads:
             raise Problem("batch_empty")
         if len(data.uploads) > rules.MAX_BATCH:
-            raise Problem("batch_too_large", f"{len(data.uploads)} uploads; a call takes {rules.MAX_BATCH}")
+            raise Problem("batch_too_large", count=len(data.uploads), limit=rules.MAX_BATCH)
         parsed = [_parse(item) for item in data.uploads]
         opened = await service.open_uploads(
             db,
@@ -254,7 +254,7 @@ def _parse(item: dict[str, Any]) -> NewUpload | Result:
     except msgspec.ValidationError as exc:
         upload_id = item.get("upload_id")
         known = upload_id if isinstance(upload_id, str) else ""
-        return Result(_uuid(known), "rejected", problem=_item_problem(Problem("invalid", str(exc))))
+        return Result(_uuid(known), "rejected", problem=_item_problem(Problem("invalid", str(exc)), "en"))
 
 
 def _uuid(text: str) -> UUID | None:
@@ -270,9 +270,9 @@ def _result(opened: Opened, language: str) -> Result:
         verdict=opened.verdict,
         upload=view(opened.upload, language) if opened.upload else None,
         put=opened.put,
-        problem=_item_problem(opened.problem) if opened.problem else None,
+        problem=_item_problem(opened.problem, language) if opened.problem else None,
     )
 
 
-def _item_problem(problem: Problem) -> ItemProblem:
-    return ItemProblem(problem.code, problem.kind.status, problem.kind.title, problem.detail)
+def _item_problem(problem: Problem, language: str) -> ItemProblem:
+    return ItemProblem(problem.code, problem.kind.status, problem.kind.title, problem.detail(language))

@@ -136,9 +136,9 @@ async def complete(db: Database, storage: Storage, *, caller: Caller, upload_id:
     """
     upload = await get_upload(db, caller=caller, upload_id=upload_id)
     if upload.created_by != caller.person_id:
-        raise Problem("not_allowed", "Only who opened an upload may complete it")
+        raise Problem("not_allowed")
     if upload.state in rules.ENDS - {"ready"}:
-        raise Problem("upload_closed", f"The upload is {upload.state}")
+        raise Problem("upload_closed")
     if upload.state not in rules.AWAITING_BYTES:
         return upload
     missing = await _join(storage, upload)
@@ -151,16 +151,16 @@ async def complete(db: Database, storage: Storage, *, caller: Caller, upload_id:
         elif upload.multipart_id and len(missing) == rules.part_count(upload.size_bytes):
             await store.forget_parts(tx, upload_id, upload.multipart_id)
     if missing is not None:
-        raise Problem("upload_incomplete", f"{len(missing)} parts have not arrived", missing_parts=missing)
+        raise Problem("upload_incomplete", missing_parts=missing)
     return await get_upload(db, caller=caller, upload_id=upload_id)
 
 
 async def _awaiting_bytes(db: Database, *, caller: Caller, upload_id: UUID) -> Upload:
     upload = await get_upload(db, caller=caller, upload_id=upload_id)
     if upload.created_by != caller.person_id:
-        raise Problem("not_allowed", "Only who opened an upload may send its bytes")
+        raise Problem("not_allowed")
     if upload.state not in rules.AWAITING_BYTES:
-        raise Problem("upload_closed", f"The upload is {upload.state}")
+        raise Problem("upload_closed")
     return upload
 
 
@@ -218,7 +218,7 @@ async def get_upload(db: Database, *, caller: Caller, upload_id: UUID) -> Upload
     async with db.transaction(_scope(caller)) as tx:
         found = await store.by_ids(tx, [upload_id])
     if not found:
-        raise Problem("not_found", "There is no such upload, or it is not yours to see")
+        raise Problem("not_found")
     return found[0]
 
 
@@ -243,7 +243,7 @@ async def cancel(db: Database, storage: Storage, *, caller: Caller, upload_id: U
     """
     upload = await get_upload(db, caller=caller, upload_id=upload_id)
     if upload.created_by != caller.person_id:
-        raise Problem("not_allowed", "Only who opened an upload may cancel it")
+        raise Problem("not_allowed")
     async with db.transaction(_scope(caller)) as tx:
         cancelled = await store.cancel(tx, upload_id, now=now)
         if cancelled is not None:
@@ -253,7 +253,7 @@ async def cancel(db: Database, storage: Storage, *, caller: Caller, upload_id: U
         return cancelled
     upload = await get_upload(db, caller=caller, upload_id=upload_id)
     if upload.state != "cancelled":
-        raise Problem("upload_closed", f"The upload is {upload.state}")
+        raise Problem("upload_closed")
     return upload
 
 
