@@ -20,6 +20,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from buildpeer.modules.documents.http import DocumentsController
 from buildpeer.modules.identity.http import IdentityController
 from buildpeer.modules.notifications.http import EventsController
+from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.projects.http import ProjectsController
 from buildpeer.modules.uploads.http import UploadsController
 from buildpeer.platform import clock, http, telemetry
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> Litestar:
         app.state.db = await Database.connect(settings.database_url)
         app.state.storage = Storage(settings, now=clock.now)
         app.state.wakeups = Wakeups(settings.valkey_url)
+        app.state.feed = Feed(app.state.db, app.state.wakeups)
         async with app.state.wakeups.running():
             yield
         app.state.storage.close()
@@ -96,8 +98,8 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
     async def storage(state: State) -> Storage:
         return state.storage
 
-    async def wakeups(state: State) -> Wakeups:
-        return state.wakeups
+    async def feed(state: State) -> Feed:
+        return state.feed
 
     def constant(value: Any) -> Provide:
         return Provide(lambda: value, sync_to_thread=False, use_cache=True)
@@ -105,7 +107,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
     return {
         "db": Provide(database),
         "storage": Provide(storage),
-        "wakeups": Provide(wakeups),
+        "feed": Provide(feed),
         "tokens": constant(tokens),
         "settings": constant(settings),
         "now": Provide(clock.now, sync_to_thread=False),

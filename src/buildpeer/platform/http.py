@@ -25,7 +25,6 @@ from buildpeer.platform.auth import Caller, Tokens
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
-from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
 
 T = TypeVar("T")
@@ -41,7 +40,6 @@ SEND_TIMEOUT_S = 30.0
 # What a door may ask for by name; `entrypoints/api` provides them.
 DatabaseDep = NamedDependency[Database]
 StorageDep = NamedDependency[Storage]
-WakeupsDep = NamedDependency[Wakeups]
 TokensDep = NamedDependency[Tokens]
 SettingsDep = NamedDependency[Settings]
 CallerDep = NamedDependency[Caller]

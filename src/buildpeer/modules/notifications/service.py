@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ import msgspec
 import structlog
 
 from buildpeer.modules.notifications import store
+from buildpeer.modules.notifications.store import Event, Sight
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database, Scope
 from buildpeer.platform.errors import Problem
@@ -23,75 +25,95 @@ STREAM_LIFE_S = 600.0  # a stream ends by itself, so that a deployment or a lost
 PING_S = 15.0
 STREAMS_PER_PERSON = 10  # in one process; a person has a few devices with a few pages open
 MESSAGES_AT_ONCE = 100
+READ_PAUSE_S = 0.05
 _PAGE = 200
+_KEPT = 10_000
 _log = structlog.get_logger()
 
 
-class Event(msgspec.Struct, frozen=True):
-    """Something that happened, at its place in the log."""
+class News(msgspec.Struct, frozen=True):
+    """Events that the caller may see, maybe none; everything up to `position` has been told."""
 
     position: int
-    type: str
-    project_id: UUID
-    occurred_at: datetime
-    body: dict[str, Any]
-
-
-class Nothing(msgspec.Struct, frozen=True):
-    """No news; everything up to `position` has been told."""
-
-    position: int
+    events: list[Event]
 
 
 class Reset(msgspec.Struct, frozen=True):
-    """The log no longer reaches back to where the reader was: read the lists anew, then follow from `position`."""
+    """The log doesn't reach to where the reader was: read the lists anew, then follow from `position`."""
 
     position: int
 
 
-async def begin(db: Database, wakeups: Wakeups, *, caller: Caller, after: int | None) -> int:
-    """The position at which a stream begins: `after`, or the newest one.
+class Feed:
+    """The event log as the streams of one process follow it.
 
-    Raises Problem session_ended for somebody who is no member (any more), or too_many_streams.
+    What each caller may see is asked of row-level security every time; the events themselves are read once and kept
+    for all who see them, and streams of one person that stand at one position share their reads.
     """
-    if wakeups.streams_of(caller.person_id) >= STREAMS_PER_PERSON:
-        raise Problem("too_many_streams")
-    async with db.transaction(_scope(caller)) as tx:
-        [row, *_] = await store.after(tx, after or 0, 1)
-    if row["role"] is None:
-        raise Problem("session_ended")
-    return row["head"] if after is None else after
 
+    def __init__(self, db: Database, wakeups: Wakeups) -> None:
+        self._db = db
+        self._wakeups = wakeups
+        self._known: OrderedDict[int, Event] = OrderedDict()
+        self._reading: dict[tuple[UUID, UUID, int], asyncio.Task[tuple[Sight, list[Event]]]] = {}
 
-async def follow(
-    db: Database, wakeups: Wakeups, *, caller: Caller, position: int
-) -> AsyncIterator[Event | Nothing | Reset]:
-    """Events that the caller may see, after a position, as they come, for STREAM_LIFE_S.
+    async def begin(self, *, caller: Caller, after: int | None) -> int:
+        """The position at which a stream begins: `after`, or the newest one.
 
-    Nothing is left out and nothing comes twice within a stream. It holds no database connection while it waits, and
-    ends at once when the caller is no longer a member of the tenant or the process is about to stop.
-    """
-    ends_at = time.monotonic() + STREAM_LIFE_S
-    with wakeups.listen(caller.tenant_id, caller.person_id) as news:
-        yield Nothing(position)
-        while time.monotonic() < ends_at and not wakeups.stopping:
-            news.clear()
-            rows = await _read(db, caller, position)
-            if rows[0]["role"] is None:
-                return
-            if not rows[0]["pruned"] <= position <= rows[0]["head"]:
-                position = rows[0]["head"]
-                yield Reset(position)
-                continue
-            found = [row for row in rows if row["position"] is not None]
-            for row in found:
-                yield Event(row["position"], row["type"], row["project_id"], row["occurred_at"], row["body"])
-            if len(found) == _PAGE:
-                position = found[-1]["position"]
-                continue
-            position = max(position, rows[0]["head"])
-            if not await _woken(news):
-                yield Nothing(position)
+        Raises Problem session_ended for somebody who is no member (any more), or too_many_streams.
+        """
+        if self._wakeups.streams_of(caller.person_id) >= STREAMS_PER_PERSON:
+            raise Problem("too_many_streams")
+        async with self._db.transaction(_scope(caller)) as tx:
+            sight = await store.after(tx, 0, 0)
+        if sight.role is None:
+            raise Problem("session_ended")
+        return sight.head if after is None else after
+
+    async def follow(self, *, caller: Caller, position: int) -> AsyncIterator[News | Reset]:
+        """Events that the caller may see, after a position, as they come, for STREAM_LIFE_S.
+
+        Nothing is left out and nothing comes twice within a stream. It holds no database connection while it waits,
+        and ends at once when the caller is no longer a member of the tenant or the process is about to stop.
+        """
+        ends_at = time.monotonic() + STREAM_LIFE_S
+        with self._wakeups.listen(caller.tenant_id, caller.person_id) as news:
+            yield News(position, [])
+            while time.monotonic() < ends_at and not self._wakeups.stopping:
+                news.clear()
+                sight, events = await self._read(caller, position)
+                if sight.role is None:
+                    return
+                if not sight.pruned <= position <= sight.head:
+                    position = sight.head
+                    yield Reset(position)
+                    continue
+                full = len(events) == _PAGE
+                position = events[-1].position if full else sight.head
+                if events:
+                    yield News(position, events)
+                if full:
+                    continue
+                await asyncio.sleep(READ_PAUSE_S)  # what comes in a rush is read together
+                if not await _woken(news):
+                    yield News(position, [])
+
+    async def _read(self, caller: Caller, position: int) -> tuple[Sight, list[Event]]:
+        key = (caller.tenant_id, caller.person_id, position)
+        if key not in self._reading:
+            self._reading[key] = asyncio.create_task(self._look(caller, position))
+            self._reading[key].add_done_callback(lambda _task: self._reading.pop(key))
+        return await asyncio.shield(self._reading[key])
+
+    async def _look(self, caller: Caller, position: int) -> tuple[Sight, list[Event]]:
+        async with self._db.transaction(_scope(caller)) as tx:
+            sight = await store.after(tx, position, _PAGE)
+            if missing := [p for p in sight.positions if p not in self._known]:
+                self._known |= {event.position: event for event in await store.events(tx, missing)}
+        events = [self._known[p] for p in sight.positions if p in self._known]
+        while len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+        return sight, events
 
 
 async def relay_log(db: Database, wakeups: Wakeups) -> int:
@@ -138,11 +160,6 @@ async def prune(db: Database) -> None:
     """Throw away log entries that nobody will ask for."""
     async with db.across_tenants() as tx:
         await store.prune(tx, LOG_LIFE)
-
-
-async def _read(db: Database, caller: Caller, position: int) -> list[Any]:
-    async with db.transaction(_scope(caller)) as tx:
-        return await store.after(tx, position, _PAGE)
 
 
 async def _woken(news: asyncio.Event) -> bool:

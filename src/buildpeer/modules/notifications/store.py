@@ -1,15 +1,46 @@
 """SQL of notifications: one function, one statement."""
 
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from buildpeer.platform.db import Transaction
+import msgspec
+
+from buildpeer.platform.db import Transaction, record, records
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened, at its place in the log; `body` is JSON text."""
+
+    position: int
+    type: str
+    project_id: UUID
+    occurred_at: datetime
+    body: str
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """What a caller sees after a position: the visible positions, oldest first, and how far the log reaches.
+
+    `role` is None for somebody who is no member; what is at or before `pruned` has been thrown away.
+    """
+
+    head: int
+    pruned: int
+    role: str | None
+    positions: list[int]
+
 
 # One statement, one snapshot: whatever is committed up to `head` is in the answer, if the caller may see it.
 AFTER = """
-select h.position as head, h.pruned, app.member_role() as role, e.position, e.type, e.project_id, e.occurred_at, e.body
-from event_log_head h left join lateral (
-  select * from event_log where tenant_id = $1 and event_log.position > $2 order by event_log.position limit $3
-) e on true
+select h.position as head, h.pruned, app.member_role() as role, array(
+  select e.position from event_log e where e.tenant_id = $1 and e.position > $2
+  order by e.position limit $3) as positions
+from event_log_head h
+"""
+EVENTS = """
+select position, type, project_id, occurred_at, body::text as body from event_log
+where tenant_id = $1 and position = any ($2)
 """
 RELAY = "select tenant_id, position from app.relay_log($1)"
 MESSAGES = "select outbox_id, destination, body from app.relay_messages($1)"
@@ -17,9 +48,14 @@ RELAYED = "select app.relayed($1)"
 PRUNE = "select app.prune_log($1)"
 
 
-async def after(tx: Transaction, position: int, limit: int) -> list[Any]:
-    """Events that the caller may see after a position; one row without an event when there are none."""
-    return await tx.all(AFTER, tx.tenant_id, position, limit)
+async def after(tx: Transaction, position: int, limit: int) -> Sight:
+    """What the caller sees after a position, at most `limit` events."""
+    return record(await tx.one(AFTER, tx.tenant_id, position, limit), Sight)
+
+
+async def events(tx: Transaction, positions: list[int]) -> list[Event]:
+    """The events at these positions that the caller may see."""
+    return records(await tx.all(EVENTS, tx.tenant_id, positions), Event)
 
 
 async def relay_log(tx: Transaction, limit: int) -> list[Any]:
@@ -37,6 +73,6 @@ async def relayed(tx: Transaction, ids: list[int]) -> None:
     await tx.run(RELAYED, ids)
 
 
-async def prune(tx: Transaction, keep: Any) -> None:
-    """Throw away log entries older than `keep` (a timedelta)."""
+async def prune(tx: Transaction, keep: timedelta) -> None:
+    """Throw away log entries older than `keep`."""
     await tx.run(PRUNE, keep)
