@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up check test lock openapi clean
+.PHONY: help setup up check test test-s3 lock openapi clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ check: setup ## Lint, formatting, types, import contracts, migrations
 
 test: setup ## Unit, architecture, Postgres, S3 and journey tests
 	@$(BIN)/pytest -n 2 --dist loadgroup
+
+test-s3: setup ## The S3 tests against ministack and against SeaweedFS
+	@S3_TARGET=ministack $(BIN)/pytest tests/platform/test_s3.py
+	@S3_TARGET=seaweedfs $(BIN)/pytest tests/platform/test_s3.py
 
 lock: ## Renew the locks from requirements/*.in
 	@for name in app dev ministack; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -1,0 +1,210 @@
+"""What our uploads need of S3, asked of the server that `S3_TARGET` names: ministack (as always), or seaweedfs.
+
+SeaweedFS raises no events, but enforces the order and the least size of parts, which ministack doesn't.
+"""
+
+import base64
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import msgspec
+import pytest
+from botocore.config import Config
+from tests.conftest import acting_as, eventually
+
+from buildpeer.local.stack import Stack
+from buildpeer.platform import clock
+from buildpeer.platform.config import Settings
+from buildpeer.platform.ids import new_id
+from buildpeer.platform.storage import SignedUrl, Storage, StoredPart
+
+TARGET = os.environ.get("S3_TARGET", "ministack")
+CONTENT = b"\xff\xd8\xff a photo, more or less"
+MIB = 1024 * 1024
+
+
+class Seaweed:
+    """A SeaweedFS of our own on free ports, with one user."""
+
+    def __init__(self, folder: Path) -> None:
+        self.key, self.secret = "local", secrets.token_hex(16)
+        with socket.create_server(("127.0.0.1", 0)):
+            pass
+        master, volume, filer, s3, iceberg, lance = (str(_free_port()) for _ in range(6))
+        self.url = f"http://127.0.0.1:{s3}"
+        identity = {
+            "name": "local",
+            "credentials": [{"accessKey": self.key, "secretKey": self.secret}],
+            "actions": ["Admin", "Read", "Write", "List"],
+        }
+        config = folder / "s3.json"
+        config.write_bytes(msgspec.json.encode({"identities": [identity]}))
+        program = shutil.which("weed", path=str(Path(sys.executable).parent)) or "weed"
+        ports = [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}"]
+        more = [
+            f"-s3.port.iceberg={iceberg}",
+            f"-s3.port.lance={lance}",
+            "-volume.max=0",
+            "-master.volumeSizeLimitMB=64",
+        ]
+        where = [f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={config}"]
+        with (folder / "weed.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [program, "server", "-filer", "-s3", *where, *ports, *more], stdout=log, stderr=log, cwd=folder
+            )
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def _free_port() -> int:
+    # its gRPC port is 10,000 higher, so both must exist
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            if (port := probe.getsockname()[1]) < 50_000:
+                return port
+
+
+@pytest.fixture(scope="module")
+async def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Settings and keys of the S3 under test, with its bucket made."""
+    if TARGET == "ministack":
+        stack: Stack = request.getfixturevalue("stack")
+        return stack.env("api")
+    seaweed = Seaweed(tmp_path_factory.mktemp("seaweed"))
+    request.addfinalizer(seaweed.stop)
+    env = {
+        "AWS_ACCESS_KEY_ID": seaweed.key,
+        "AWS_SECRET_ACCESS_KEY": seaweed.secret,
+        "BUILDPEER_AWS_ENDPOINT_URL": seaweed.url,
+    }
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=seaweed.url,
+        aws_access_key_id=seaweed.key,
+        aws_secret_access_key=seaweed.secret,
+        region_name="us-east-1",
+        config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+    )
+
+    async def made() -> bool:
+        try:
+            s3.create_bucket(Bucket="buildpeer-uploads")
+            s3.put_bucket_versioning(Bucket="buildpeer-uploads", VersioningConfiguration={"Status": "Enabled"})
+            s3.put_object(Bucket="buildpeer-uploads", Key="probe", Body=b"x")
+        except Exception:
+            return False
+        return True
+
+    await eventually(made, within_s=60)
+    return env
+
+
+@pytest.fixture(scope="module")
+def s3(target: dict[str, str]) -> Iterator[Storage]:
+    with acting_as(target) as settings:
+        storage = Storage(settings, now=clock.now)
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def place() -> dict[str, str]:
+    return {"bucket": Settings().uploads_bucket, "key": f"live/{new_id()}/{new_id()}"}
+
+
+def send(signed: SignedUrl, content: bytes, **changes: str) -> httpx.Response:
+    return httpx.put(signed.url, content=content, headers=signed.headers | changes, timeout=60)
+
+
+def whole(s3: Storage, place: dict[str, str]) -> SignedUrl:
+    digest = hashlib.sha256(CONTENT).digest()
+    return s3.sign_write(**place, size=len(CONTENT), content_type="image/jpeg", sha256=digest)
+
+
+async def test_exactly_the_signed_bytes_are_taken_once(s3: Storage, place: dict[str, str]) -> None:
+    signed = whole(s3, place)
+    assert send(signed, CONTENT + b"!", **{"content-length": str(len(CONTENT) + 1)}).status_code == 403
+    assert send(signed, CONTENT, **{"content-type": "text/html"}).status_code == 403
+    assert send(signed, b"?" * len(CONTENT)).status_code == 400
+    lie = base64.b64encode(hashlib.sha256(b"?" * len(CONTENT)).digest()).decode()
+    assert send(signed, b"?" * len(CONTENT), **{"x-amz-checksum-sha256": lie}).status_code == 403
+    assert await s3.head(**place) is None
+    assert send(signed, CONTENT).status_code == 200
+    assert send(signed, CONTENT).status_code == 412
+    held = await s3.head(**place)
+    assert held is not None
+    assert held.size == len(CONTENT)
+
+
+async def test_a_read_url_reads_that_version_as_an_attachment(s3: Storage, place: dict[str, str]) -> None:
+    send(whole(s3, place), CONTENT)
+    held = await s3.head(**place)
+    assert held is not None
+    signed = s3.sign_read(**place, version_id=held.version_id, filename="Ñandú 3ª.jpg", content_type="image/jpeg")
+    answer = httpx.get(signed.url)
+    assert answer.content == CONTENT
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert httpx.get(signed.url.replace("versionId=", "versionId=0")).status_code in (400, 403)
+
+
+async def begin(s3: Storage, place: dict[str, str]) -> str:
+    return await s3.begin_multipart(**place, content_type="application/pdf")
+
+
+def send_part(s3: Storage, place: dict[str, str], multipart_id: str, number: int, content: bytes) -> httpx.Response:
+    return send(s3.sign_part(**place, multipart_id=multipart_id, number=number, size=len(content)), content)
+
+
+async def test_parts_sent_in_any_order_are_joined_in_theirs_and_once(s3: Storage, place: dict[str, str]) -> None:
+    multipart_id = await begin(s3, place)
+    first, second = b"a" * (5 * MIB), b"b" * 1000
+    for number, content in ((2, second), (1, first), (1, first)):  # a part may be sent again
+        assert send_part(s3, place, multipart_id, number, content).status_code == 200
+    parts = await s3.list_parts(**place, multipart_id=multipart_id)
+    assert parts is not None
+    assert {number: part.size for number, part in parts.items()} == {1: len(first), 2: len(second)}
+    assert await s3.complete_multipart(**place, multipart_id=multipart_id, parts=parts)
+    assert not await s3.complete_multipart(**place, multipart_id=multipart_id, parts=parts) or TARGET == "ministack"
+    held = await s3.head(**place)
+    assert held is not None
+    signed = s3.sign_read(**place, version_id=held.version_id, filename="a", content_type="application/pdf")
+    assert httpx.get(signed.url, timeout=60).content == first + second
+
+
+async def test_what_stands_is_never_replaced_by_parts(s3: Storage, place: dict[str, str]) -> None:
+    send(whole(s3, place), CONTENT)
+    multipart_id = await begin(s3, place)
+    send_part(s3, place, multipart_id, 1, b"other")
+    parts = await s3.list_parts(**place, multipart_id=multipart_id)
+    assert not await s3.complete_multipart(**place, multipart_id=multipart_id, parts=parts or {})
+    held = await s3.head(**place)
+    assert held is not None
+    assert held.size == len(CONTENT)
+
+
+async def test_a_part_of_another_length_is_refused(s3: Storage, place: dict[str, str]) -> None:
+    multipart_id = await begin(s3, place)
+    signed = s3.sign_part(**place, multipart_id=multipart_id, number=1, size=10)
+    assert send(signed, b"123", **{"content-length": "3"}).status_code == 403
+    assert await s3.list_parts(**place, multipart_id=multipart_id) == {}
+
+
+async def test_a_multipart_upload_that_was_given_up_is_gone(s3: Storage, place: dict[str, str]) -> None:
+    multipart_id = await begin(s3, place)
+    send_part(s3, place, multipart_id, 1, b"x")
+    for _ in range(2):
+        await s3.abort_multipart(**place, multipart_id=multipart_id)
+    assert await s3.list_parts(**place, multipart_id=multipart_id) is None
+    assert not await s3.complete_multipart(**place, multipart_id=multipart_id, parts={1: StoredPart(1, "e")})
