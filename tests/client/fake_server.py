@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,8 +66,8 @@ def ok(value: Any, status: int = 200) -> Reply:
     return Reply(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
 
-def problem(status: int, code: str, title: str, detail: str = "") -> Reply:
-    body = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail}
+def problem(status: int, code: str, title: str, detail: str = "", **extra: Any) -> Reply:
+    body = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail} | extra
     return Reply(status, json.dumps(body).encode(), {"Content-Type": "application/problem+json"})
 
 
@@ -86,6 +86,12 @@ class Fake:
         self.objects: dict[str, bytes] = {}
         self.expired_urls: set[str] = set()
         self.signed: dict[str, tuple[str, dict[str, str]]] = {}  # token in URL: upload id and headers
+        self.part_size = 8 * 1024 * 1024
+        self.bound: dict[str, str] = {}  # by upload id: the multipart upload that the server knows of
+        self.multiparts: dict[str, dict[int, bytes]] = {}  # those that S3 knows of, and their parts
+        self.before_part: Callable[[Request], Awaitable[None]] | None = None  # called when its bytes are here
+        self.before_join: Callable[[str], None] | None = None  # called with an upload id
+        self.forgetful = False  # bodies of PUTs are counted, not kept, and nothing is compared with a hash
         self.log: list[tuple[int, dict[str, Any]]] = []
         self.silent = False  # events are written but never streamed
         self.stall = False  # what has arrived stays "stored"
@@ -148,6 +154,9 @@ class Fake:
             if r.method == "PUT" and name in (None, self.uploads[self.signed[r.query["sig"]][0]]["name"])
         ]
 
+    def parts_sent(self, name: str) -> list[int]:
+        return [int(r.query["partNumber"]) for r in self.puts(name)]
+
     def calls(self, method: str, ending: str) -> list[Request]:
         return [r for r in self.requests if r.method == method and r.path.endswith(ending)]
 
@@ -187,7 +196,9 @@ class Fake:
             if fault and fault.how == "cut":
                 await reader.readexactly(min(fault.after or 0, length))
                 raise CutError
-            request.body = await reader.readexactly(length)
+            request.body = await self._body(request, reader, length)
+            if self.before_part and "partNumber" in pairs:
+                await self.before_part(request)
         finally:
             self.at_once -= method == "PUT"
         self.requests.append(request)
@@ -206,6 +217,13 @@ class Fake:
         writer.write(out.encode() + b"\r\n" + reply.body)
         await writer.drain()
         return True
+
+    async def _body(self, request: Request, reader: asyncio.StreamReader, length: int) -> bytes:
+        if request.method != "PUT" or not self.forgetful:
+            return await reader.readexactly(length)
+        while length:
+            length -= len(await reader.readexactly(min(length, 1 << 16)))
+        return b""
 
     def _fault(self, request: Request) -> Fault | None:
         for fault in self.faults:
@@ -235,11 +253,15 @@ class Fake:
             case "POST", ["v1", "projects", project_id, "uploads"]:
                 return await self._open(request, project_id)
             case "POST", ["v1", "uploads", upload_id, "urls"]:
-                if self.uploads[upload_id]["state"] not in ("requested", "receiving"):
-                    return problem(409, "upload_closed", "Closed")
-                return ok({"put": self._sign(upload_id)})
+                return await self._urls(upload_id, request.json.get("parts", []))
+            case "POST", ["v1", "uploads", upload_id, "completion"]:
+                return await self._complete(upload_id)
+            case "POST", ["v1", "uploads", upload_id, "cancellation"]:
+                return await self._cancel(upload_id)
             case "GET", ["v1", "uploads", upload_id]:
                 upload = dict(self.uploads[upload_id])
+                if upload["parts"]:
+                    upload["parts"] = upload["parts"] | {"received": self._received(upload_id)}
                 if upload["reason"]:
                     upload["reason_text"] = REASONS[request.headers["accept-language"]]
                 return ok(upload)
@@ -317,11 +339,12 @@ class Fake:
                 "updated_at": "2026-01-01T00:00:00Z",
                 "verified": False,
                 "document_id": None,
+                "parts": self._parts(asked["size_bytes"]),
             }
             await self._event(asked["upload_id"], "upload.opened")
         upload = self.uploads[asked["upload_id"]]
         wants = upload["state"] in ("requested", "receiving")
-        put = self._sign(asked["upload_id"]) if wants and n < 50 else None
+        put = self._sign(asked["upload_id"]) if wants and n < 50 and not upload["parts"] else None
         return result | {"verdict": "known" if known else "opened", "upload": dict(upload), "put": put}
 
     def _sign(self, upload_id: str) -> dict[str, Any]:
@@ -339,23 +362,112 @@ class Fake:
         url = f"{self.url}/s3/{upload_id}?sig={token}"
         return {"method": "PUT", "url": url, "headers": headers, "expires_at": "2026-01-01T06:00:00Z"}
 
+    def _parts(self, size: int) -> dict[str, Any] | None:
+        count = -(-size // self.part_size)
+        return {"size": self.part_size, "count": count, "received": None} if count > 1 else None
+
+    def _part_length(self, upload_id: str, number: int) -> int:
+        return min(self.part_size, self.uploads[upload_id]["size_bytes"] - (number - 1) * self.part_size)
+
+    def _received(self, upload_id: str) -> list[int]:
+        if self.uploads[upload_id]["state"] not in ("requested", "receiving"):
+            return list(range(1, self.uploads[upload_id]["parts"]["count"] + 1))
+        return sorted(self.multiparts.get(self.bound.get(upload_id, ""), {}))
+
+    async def _urls(self, upload_id: str, numbers: list[int]) -> Reply:
+        upload = self.uploads[upload_id]
+        if upload["state"] not in ("requested", "receiving"):
+            return problem(409, "upload_closed", "Closed")
+        count = upload["parts"]["count"] if upload["parts"] else 0
+        if not count and not numbers:
+            return ok({"put": self._sign(upload_id), "parts": []})
+        if not 1 <= len(numbers) <= 64 or not all(1 <= n <= count for n in numbers):
+            return problem(400, "invalid", "Invalid", "Name 1 to 64 parts of a file of several")
+        if upload_id not in self.bound:
+            self.bound[upload_id] = f"m{len(self.multiparts)}"
+            self.multiparts[self.bound[upload_id]] = {}
+            upload["state"] = "receiving"
+            await self._event(upload_id, "upload.changed")
+        signed = [{"part_number": n, "put": self._sign_part(upload_id, n)} for n in numbers]
+        return ok({"put": None, "parts": signed})
+
+    def _sign_part(self, upload_id: str, number: int) -> dict[str, Any]:
+        token = f"s{len(self.signed)}"
+        headers = {"content-length": str(self._part_length(upload_id, number))}
+        self.signed[token] = (upload_id, headers)
+        url = f"{self.url}/s3/{upload_id}?partNumber={number}&uploadId={self.bound[upload_id]}&sig={token}"
+        return {"method": "PUT", "url": url, "headers": headers, "expires_at": "2026-01-01T06:00:00Z"}
+
+    def lose_parts(self, upload_id: str, *numbers: int) -> None:
+        """S3 has lost these parts, or without any the whole multipart upload."""
+        for number in numbers:
+            del self.multiparts[self.bound[upload_id]][number]
+        if not numbers:
+            del self.multiparts[self.bound[upload_id]]
+
+    async def _complete(self, upload_id: str) -> Reply:
+        upload = self.uploads[upload_id]
+        if upload["state"] in ENDS - {"ready"}:
+            return problem(409, "upload_closed", "Closed", f"The upload is {upload['state']}")
+        if upload["state"] in ("requested", "receiving"):
+            if self.before_join:
+                self.before_join(upload_id)
+            every = range(1, (upload["parts"] or {"count": 1})["count"] + 1)
+            held = self.multiparts.get(self.bound.get(upload_id, ""))
+            missing = [n for n in every if n not in (held or {})]
+            if held is None:
+                self.bound.pop(upload_id, None)
+            if held is None or missing:
+                detail = f"{len(missing)} parts have not arrived"
+                return problem(409, "upload_incomplete", "Incomplete", detail, missing_parts=missing)
+            self.objects[upload_id] = b"".join(held[n] for n in every)
+            del self.multiparts[self.bound[upload_id]]
+            upload["state"] = "stored"
+            await self._event(upload_id, "upload.changed")
+            self._start(upload_id, ("scanning", "deriving"))
+        return ok(upload)
+
+    async def _cancel(self, upload_id: str) -> Reply:
+        upload = self.uploads[upload_id]
+        if upload["state"] in ("requested", "receiving"):
+            self.multiparts.pop(self.bound.get(upload_id, ""), None)
+            upload["state"] = "cancelled"
+            await self._event(upload_id, "upload.changed")
+        if upload["state"] != "cancelled":
+            return problem(409, "upload_closed", "Closed", f"The upload is {upload['state']}")
+        return ok(upload)
+
     async def _put(self, request: Request, upload_id: str) -> Reply:
         signed_id, headers = self.signed.get(request.query["sig"], ("", {}))
         right = signed_id == upload_id and all(request.headers.get(k) == v for k, v in headers.items())
         if not right or request.query["sig"] in self.expired_urls or "authorization" in request.headers:
             return _s3_error(403, "AccessDenied")
+        if "partNumber" in request.query:
+            held = self.multiparts.get(request.query["uploadId"])
+            if held is None:
+                return _s3_error(404, "NoSuchUpload")
+            held[int(request.query["partNumber"])] = request.body
+            return Reply(200, b"", {"ETag": '"x"'})
         if upload_id in self.objects:
             return _s3_error(412, "PreconditionFailed")
-        if hashlib.sha256(request.body).hexdigest() != self.uploads[upload_id]["sha256"]:
+        if not self._same(request.body, upload_id):
             return _s3_error(400, "BadDigest")
         self.objects[upload_id] = request.body
-        self._at_work.add(asyncio.get_running_loop().create_task(self._pipeline(upload_id)))
+        self._start(upload_id, ("stored", "scanning", "deriving"))
         return Reply(200, b"", {"ETag": '"x"'})
 
-    async def _pipeline(self, upload_id: str) -> None:
+    def _same(self, body: bytes, upload_id: str) -> bool:
+        return self.forgetful or hashlib.sha256(body).hexdigest() == self.uploads[upload_id]["sha256"]
+
+    def _start(self, upload_id: str, steps: tuple[str, ...]) -> None:
+        self._at_work.add(asyncio.get_running_loop().create_task(self._pipeline(upload_id, steps)))
+
+    async def _pipeline(self, upload_id: str, steps: tuple[str, ...]) -> None:
         upload = self.uploads[upload_id]
         end, reason = self.ends.get(upload["name"], ("ready", None))
-        for state in ("stored",) if self.stall else ("stored", "scanning", "deriving", end):
+        if not self._same(self.objects[upload_id], upload_id):
+            end, reason = "mismatched", "hash_differs"
+        for state in steps[:1] if self.stall else (*steps, end):
             upload["state"] = state
             if state in ENDS:
                 upload["reason"] = reason

@@ -13,8 +13,9 @@ from fake_server import Fake, Fault
 from buildpeer.client import delivery
 from buildpeer.client.api import Api, ApiError
 from buildpeer.client.files import collect, content_type_of, kind_of
+from buildpeer.client.items import Item, Outcome
 from buildpeer.client.journal import new_id
-from buildpeer.client.push import Item, Outcome, push
+from buildpeer.client.push import push
 
 # the package exports the function of that name, so the module has to be asked for by name
 pushing = importlib.import_module("buildpeer.client.push")
@@ -91,11 +92,11 @@ async def test_412_means_that_it_is_there(fake: Fake, api: Api, site: Path) -> N
     fake.stall = True
     original = fake._pipeline
 
-    async def late(upload_id: str) -> None:
+    async def late(upload_id: str, steps: tuple[str, ...]) -> None:
         while len(fake.puts()) < 2:
             await asyncio.sleep(0.001)
         fake.stall = False
-        await original(upload_id)
+        await original(upload_id, steps)
 
     fake._pipeline = late  # type: ignore[method-assign]
     fake.faults = [Fault("PUT", "/s3/", "lost")]
@@ -173,7 +174,7 @@ async def test_a_file_that_changes_is_sent_as_what_it_is_now(
     (outcome,) = await send(api, path)
     assert outcome.result == "ready"
     assert fake.objects[outcome.upload_id] == path.read_bytes()
-    assert len(fake.by_name("a.jpg")) == 2
+    assert [u["state"] for u in fake.by_name("a.jpg")] == ["cancelled", "ready"]
 
 
 async def test_a_file_that_keeps_changing_is_given_up(
@@ -188,15 +189,15 @@ async def test_a_file_that_keeps_changing_is_given_up(
 
 
 def change_before_sending(monkeypatch: pytest.MonkeyPatch, path: Path, *, times: int) -> None:
-    real, left = delivery.open_as, [times]
+    real, left = delivery.read_as, [times]
 
-    def opened(asked: Path, wanted: Any) -> Any:
+    def read(asked: Path, *rest: Any) -> bytes:
         if asked == path and left[0]:
             left[0] -= 1
             path.write_bytes(os.urandom(1500))
-        return real(asked, wanted)
+        return real(asked, *rest)
 
-    monkeypatch.setattr(delivery, "open_as", opened)
+    monkeypatch.setattr(delivery, "read_as", read)
 
 
 async def test_bad_digest_has_the_file_hashed_again(fake: Fake, api: Api, site: Path) -> None:

@@ -4,6 +4,7 @@ It stands alone: nothing of the server is imported, so any machine with files to
 """
 
 from buildpeer.client.api import Api, ApiError, NetworkError
-from buildpeer.client.push import Outcome, push
+from buildpeer.client.items import Outcome
+from buildpeer.client.push import push
 
 __all__ = ["Api", "ApiError", "NetworkError", "Outcome", "push"]

@@ -21,6 +21,7 @@ from buildpeer.client import sse
 T = TypeVar("T")
 
 ENDS = frozenset(("ready", "duplicate", "quarantined", "unscannable", "mismatched", "failed", "cancelled", "expired"))
+WHOLE = 0  # stands for the number of a part, where a file has none
 _STEPS = ("requested", "receiving", "stored", "scanning", "deriving")
 _EARLY_S = 30.0  # a token that ends sooner than this is renewed before it is used
 _QUIET_S = 45.0  # the event stream says something every 15 s; three times silent means dead
@@ -38,10 +39,20 @@ class NetworkError(ClientError):
 
 
 class ApiError(ClientError):
-    """BuildPeer answered no. `code` is one of the API's closed list; `title` and `detail` are for people."""
+    """BuildPeer answered no. `code` is one of the API's closed list; `title` and `detail` are for people.
+
+    `missing_parts` are those that an upload can't be completed without.
+    """
 
     def __init__(
-        self, code: str, status: int, title: str, detail: str = "", retry_after_s: float | None = None
+        self,
+        code: str,
+        status: int,
+        title: str,
+        detail: str = "",
+        *,
+        retry_after_s: float | None = None,
+        missing_parts: Sequence[int] = (),
     ) -> None:
         super().__init__(detail or title)
         self.code = code
@@ -49,6 +60,7 @@ class ApiError(ClientError):
         self.title = title
         self.detail = detail
         self.retry_after_s = retry_after_s
+        self.missing_parts = missing_parts
 
     @property
     def passing(self) -> bool:
@@ -122,6 +134,17 @@ class NewUpload(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Parts(msgspec.Struct, frozen=True):
+    """How a big file travels: `count` parts of `size` bytes, the last one shorter.
+
+    `received` are those that have arrived; None where nobody looked: only `Api.upload` has it.
+    """
+
+    size: int
+    count: int
+    received: list[int] | None = None
+
+
 class Upload(msgspec.Struct, frozen=True):
     """A file's life on the server. `reason_text` is for people, in their language; events come without it."""
 
@@ -141,6 +164,7 @@ class Upload(msgspec.Struct, frozen=True):
     updated_at: datetime | None = None
     verified: bool = False
     document_id: str | None = None
+    parts: Parts | None = None  # None: it travels whole
 
     @property
     def ended(self) -> bool:
@@ -164,7 +188,7 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class Put(msgspec.Struct, frozen=True):
-    """Permission to write one key once: exactly these headers, until `expires_at`."""
+    """Permission to write one key, or a part of one: exactly these headers, until `expires_at`."""
 
     method: str
     url: str
@@ -182,6 +206,7 @@ class Problem(msgspec.Struct, frozen=True):
     status: int = 0
     title: str = ""
     detail: str | None = None
+    missing_parts: list[int] = []
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -232,8 +257,14 @@ class _Results(msgspec.Struct, frozen=True):
     results: list[Opened]
 
 
-class _PutReply(msgspec.Struct, frozen=True):
+class _PartPut(msgspec.Struct, frozen=True):
+    part_number: int
     put: Put
+
+
+class _Urls(msgspec.Struct, frozen=True):
+    put: Put | None = None
+    parts: list[_PartPut] = []
 
 
 class Keeper(Protocol):
@@ -345,12 +376,31 @@ class Api:
         path = f"/v1/projects/{project_id}/uploads"
         return (await self._call("POST", path, _Results, body={"uploads": uploads})).results
 
-    async def put_for(self, upload_id: str) -> Put:
-        """A fresh signed URL; ApiError `upload_closed` when no more bytes are needed."""
-        return (await self._call("POST", f"/v1/uploads/{upload_id}/urls", _PutReply)).put
+    async def urls(self, upload_id: str, parts: Sequence[int] = ()) -> dict[int, Put]:
+        """Fresh signed URLs of up to 64 parts; without parts, the whole file's under WHOLE.
+
+        ApiError `upload_closed` when no more bytes are needed.
+        """
+        body = {"parts": parts} if parts else None
+        reply = await self._call("POST", f"/v1/uploads/{upload_id}/urls", _Urls, body=body)
+        found = {part.part_number: part.put for part in reply.parts} | ({WHOLE: reply.put} if reply.put else {})
+        if not found.keys() >= set(parts or (WHOLE,)):
+            raise NetworkError("not BuildPeer's answer: URLs are missing")
+        return found
+
+    async def complete(self, upload_id: str) -> Upload:
+        """Have the parts joined; repeating it does no harm.
+
+        ApiError `upload_incomplete` names the `missing_parts`; `upload_closed` says that it ended otherwise.
+        """
+        return await self._call("POST", f"/v1/uploads/{upload_id}/completion", Upload)
+
+    async def cancel(self, upload_id: str) -> Upload:
+        """Give up an upload that still awaits bytes; ApiError `upload_closed` when it doesn't."""
+        return await self._call("POST", f"/v1/uploads/{upload_id}/cancellation", Upload)
 
     async def upload(self, upload_id: str) -> Upload:
-        """The upload as it is now."""
+        """The upload as it is now, and which of its parts have arrived."""
         return await self._call("GET", f"/v1/uploads/{upload_id}", Upload)
 
     async def events(
@@ -523,7 +573,8 @@ def _refusal(response: httpx.Response) -> ApiError:
         status,
         problem.title or response.reason_phrase or f"HTTP {status}",
         problem.detail or "",
-        _retry_after_s(response.headers.get("Retry-After")),
+        retry_after_s=_retry_after_s(response.headers.get("Retry-After")),
+        missing_parts=problem.missing_parts,
     )
 
 

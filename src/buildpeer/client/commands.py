@@ -16,8 +16,9 @@ from rich.console import Console
 from buildpeer.client import ui
 from buildpeer.client.api import Api, ClientError, Patience, Project
 from buildpeer.client.files import KINDS, Kind
+from buildpeer.client.items import Outcome
 from buildpeer.client.messages import LANGUAGES, explain, language, shown, text
-from buildpeer.client.push import Outcome, push
+from buildpeer.client.push import push
 from buildpeer.client.session import DEFAULT_API, Store, address, connect
 from buildpeer.client.watch import watch
 
@@ -91,7 +92,7 @@ def logout_command(api: str, lang: str | None) -> None:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path(path_type=Path))
 @click.option("--project", required=True, metavar="NAME|CODE|ID", help="The project that gets the files.")
 @click.option("--kind", type=click.Choice(KINDS), help="What the files are; guessed by name if left out.")
-@click.option("--parallel", type=click.IntRange(1, 16), default=4, show_default=True, help="Files sent at a time.")
+@click.option("--parallel", type=click.IntRange(1, 16), default=4, show_default=True, help="Connections that send.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=1),

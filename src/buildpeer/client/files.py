@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import msgspec
 
@@ -97,14 +97,18 @@ def fingerprint(path: Path) -> Fingerprint:
     return Fingerprint(size, before.st_mtime_ns, digest.hexdigest())
 
 
-def open_as(path: Path, wanted: Fingerprint) -> BinaryIO:
-    """The file, opened; raises FileChangedError when it is no longer the one wanted, OSError as open does."""
-    file = path.open("rb")
-    now = os.fstat(file.fileno())
-    if (now.st_size, now.st_mtime_ns) != (wanted.size, wanted.mtime_ns):
-        file.close()
+def read_as(path: Path, wanted: Fingerprint, start: int, size: int) -> bytes:
+    """`size` bytes of the file from `start` on. Blocks: call it in a thread.
+
+    Raises FileChangedError when it is no longer the file wanted, OSError as open does.
+    """
+    with path.open("rb") as file:
+        file.seek(start)
+        block = file.read(size)
+        now = os.fstat(file.fileno())  # only now: what was read before this is of the file wanted
+    if (now.st_size, now.st_mtime_ns) != (wanted.size, wanted.mtime_ns) or len(block) != size:
         raise FileChangedError(path)
-    return file
+    return block
 
 
 def readable(name: str) -> bool:

@@ -98,6 +98,11 @@ _CATALOGUE: dict[str, tuple[str, str, str]] = {
         "O armazenamento não aceitou o arquivo ({why}).",
         "The storage did not accept the file ({why}).",
     ),
+    "error.upload_incomplete": (
+        "El almacenamiento perdió partes del archivo. Repita el mismo comando para continuar.",
+        "O armazenamento perdeu partes do arquivo. Repita o mesmo comando para continuar.",
+        "The storage lost parts of the file. Run the same command again to continue.",
+    ),
     "error.not_signed_in": (
         "No ha iniciado sesión en {api}. Ejecute: buildpeer login",
         "Você não entrou em {api}. Execute: buildpeer login",

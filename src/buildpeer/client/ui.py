@@ -13,8 +13,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from buildpeer.client import messages
+from buildpeer.client.items import FINE, Item, Outcome
 from buildpeer.client.messages import shown, text
-from buildpeer.client.push import FINE, Item, Outcome
 
 _LOOKS = {
     "ready": ("✓", "green"),
@@ -50,13 +50,13 @@ class Lines:
         pass
 
     def began(self, items: Sequence[Item]) -> None:
-        """See push.View."""
+        """See items.View."""
         self._all = len(items)
         for item in items:
             self.moved(item)
 
     def moved(self, item: Item) -> None:
-        """See push.View."""
+        """See items.View."""
         name = shown(item.path.name)
         if item.stage == "pausing":
             self._line(f"{text(self._lang, 'stage.pausing')}: {name}")
@@ -115,13 +115,13 @@ class Bars:
         self._live.stop()
 
     def began(self, items: Sequence[Item]) -> None:
-        """See push.View."""
+        """See items.View."""
         self._items = items
         for item in items:
             self.moved(item)
 
     def moved(self, item: Item) -> None:
-        """See push.View."""
+        """See items.View."""
         self._count(item)
         known = self._tasks.get(id(item))
         if item.stage not in _AT_WORK:
