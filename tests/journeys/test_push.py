@@ -204,3 +204,24 @@ def test_a_second_up_on_the_same_data_goes_on_where_the_first_stopped(site: Site
     code, said = site.run(MANAGER, "push", str(tmp_path / "antes"), "--project", "TAL")
     assert code == 0, said
     assert len(stored(site, MANAGER, "TAL")) == len(before | photos)
+
+
+@pytest.mark.xdist_group("journeys")
+def test_a_large_plan_whose_push_was_killed_goes_on_where_it_was(site: Site, tmp_path: Path) -> None:
+    plan = tmp_path / "Plano estructural Ñ.pdf"
+    plan.write_bytes(b"%PDF-1.7\n" + os.urandom(60 * 1024 * 1024))
+    pushing = site.command(MANAGER, "push", str(plan), "--project", "PSJ", "--parallel", "1")
+
+    def arrived() -> list[int]:
+        with site.signed_in(MANAGER) as client:
+            [upload] = [u for u in client.get("/v1/uploads").json()["items"] if u["name"] == plan.name] or [None]
+            return client.get(f"/v1/uploads/{upload['upload_id']}").json()["parts"]["received"] if upload else []
+
+    with pushing:
+        wait_for(lambda: len(arrived()) >= 3)
+        pushing.kill()
+    before = arrived()
+    assert 3 <= len(before) < 8
+    code, said = site.run(MANAGER, "push", str(plan), "--project", "PSJ")
+    assert code == 0, said
+    assert stored(site, MANAGER, "PSJ")[plan.name] == plan.read_bytes()
