@@ -25,7 +25,7 @@ create table uploads (
   derived jsonb,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
-  check_at timestamptz default now() + interval '1 minute', -- when the sweeper looks next; null: it has ended
+  check_at timestamptz default now() + interval '30 seconds', -- when the sweeper looks next; null: it has ended
   redrives bigint not null default 0,
   primary key (tenant_id, upload_id),
   foreign key (tenant_id, project_id) references projects,

@@ -70,9 +70,11 @@ class Rendition(msgspec.Struct, frozen=True):
 
 
 class Media(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the file says of itself: pixels once upright, and what its EXIF holds.
+    """What the file says of itself: pixels once upright, what its EXIF holds, its sheets.
 
     `captured_at` has no zone when the camera gave none; `latitude` and `longitude` are WGS 84 degrees.
+    `sheet_sizes_mm` is width and height of a PDF's first 200 pages at most, as they are shown, (0, 0) for a
+    page that can't be measured. `format_version` is for people: "PDF 1.7", "AutoCAD 2018".
     """
 
     width: int | None = None
@@ -81,6 +83,9 @@ class Media(msgspec.Struct, frozen=True, omit_defaults=True):
     latitude: float | None = None
     longitude: float | None = None
     camera: str | None = None
+    pages: int | None = None
+    sheet_sizes_mm: list[tuple[int, int]] | None = None
+    format_version: str | None = None
 
 
 class FileDerived(msgspec.Struct, frozen=True):

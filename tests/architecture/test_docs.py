@@ -48,7 +48,7 @@ def code(document: Path) -> list[str]:
 
 def commands(document: Path, program: str) -> set[str]:
     """The words that follow a program's name wherever a command may begin."""
-    found = re.compile(rf"(?:^|\s|/){program} +([a-z][a-z-]*)", re.MULTILINE)
+    found = re.compile(rf"(?:^|\s|/){program} +([a-z][a-z0-9-]*)", re.MULTILINE)
     lines = [re.sub(r"(?:^|\s)#.*", "", line) for text in code(document) for line in text.splitlines()]
     return {word for line in lines for word in found.findall(line)}
 
@@ -67,7 +67,7 @@ def test_every_path_that_is_named_exists(document: Path) -> None:
 
 @each(DOCUMENTS)
 def test_every_command_that_is_named_exists(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert commands(document, "make") <= targets
     assert commands(document, "buildpeer") <= set(main.commands)
 

@@ -112,7 +112,7 @@ def test_derive_reads_guardduty_s_verdict(act_as, bucket, bus):
     assert derive.handler(sqs(result("THREATS_FOUND"), result("NO_THREATS_FOUND")), None) == FINE
     (found,) = bus.details(thing["key"], "File Derived")
     assert found["object"] == thing
-    assert (found["content_type"], found["reason"]) == ("application/pdf", "no_preview_for_type")
+    assert (found["content_type"], found["reason"]) == ("application/pdf", "pdf_damaged")
     assert found["thumbnail"] is found["preview"] is None
 
 

@@ -19,6 +19,7 @@ def answer(request: bytes) -> bytes:
         b"environment": lambda: json.dumps(dict(os.environ)).encode(),
         b"interfaces": lambda: json.dumps([name for _, name in socket.if_nameindex()]).encode(),
         b"pid": lambda: str(os.getpid()).encode(),
+        b"tell": lambda: tell(request),
         b"garbage": lambda: b"\xc1",
     }
     for word, deed in deeds.items():
@@ -28,10 +29,16 @@ def answer(request: bytes) -> bytes:
 
 
 def hang(request: bytes) -> None:
-    if b":" in request:
+    if request.startswith(b"hang:"):
         Path(request.partition(b":")[2].decode()).touch()  # to say that it has begun
     while True:
         pass
+
+
+def tell(request: bytes) -> None:
+    told, _, path = json.loads(request)["path"].rpartition("/tell")[2].replace("|", "/").rpartition(":")
+    Path(path).write_text(told)
+    os._exit(3)
 
 
 def noise() -> bytes:

@@ -57,7 +57,7 @@ def _line(api: Api, event: Event, projects: Mapping[str, str], width: int) -> Te
     site = projects.get(upload.project_id, "")
     me = api.session.person.person_id
     who = text(api.lang, "watch.you") if upload.created_by == me else f"…{upload.created_by[-6:]}"
-    room = max(20, width - 72)
+    room = max(20, width - 78)
     return Text.assemble(
         (event.occurred_at.astimezone().strftime("%H:%M:%S"), "bright_black"),
         "  ",

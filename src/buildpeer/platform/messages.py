@@ -181,6 +181,36 @@ REASONS: dict[str, dict[str, str]] = {
         "pt": "A imagem é grande demais para gerar uma prévia; o original foi guardado.",
         "en": "The image is too large for a preview; the original is kept.",
     },
+    "pdf_damaged": {
+        "es": "El PDF está dañado; se guardó el original, sin vista previa.",
+        "pt": "O PDF está danificado; o original foi guardado, sem prévia.",
+        "en": "The PDF is damaged; the original is kept, without a preview.",
+    },
+    "pdf_encrypted": {
+        "es": "El PDF tiene contraseña; se guardó el original. Para ver una vista previa, súbalo sin ella.",
+        "pt": "O PDF tem senha; o original foi guardado. Para ver uma prévia, envie-o sem ela.",
+        "en": "The PDF has a password; the original is kept. For a preview, upload it without one.",
+    },
+    "drawing_damaged": {
+        "es": "El dibujo está dañado; se guardó el original, sin vista previa.",
+        "pt": "O desenho está danificado; o original foi guardado, sem prévia.",
+        "en": "The drawing is damaged; the original is kept, without a preview.",
+    },
+    "drawing_empty": {
+        "es": "El dibujo no contiene nada que se pueda mostrar; se guardó el original.",
+        "pt": "O desenho não contém nada que se possa mostrar; o original foi guardado.",
+        "en": "There is nothing to show in the drawing; the original is kept.",
+    },
+    "drawing_too_complex": {
+        "es": "El dibujo tiene demasiados elementos para una vista previa; se guardó el original.",
+        "pt": "O desenho tem elementos demais para gerar uma prévia; o original foi guardado.",
+        "en": "The drawing has too many elements for a preview; the original is kept.",
+    },
+    "no_preview_for_dwg": {
+        "es": "Los DWG no tienen vista previa; se guardó el original. Para verlo aquí, suba también el PDF o el DXF.",
+        "pt": "Arquivos DWG não têm prévia; o original foi guardado. Para vê-lo aqui, envie também o PDF ou o DXF.",
+        "en": "DWG files have no preview; the original is kept. To see it here, upload its PDF or DXF as well.",
+    },
     "no_preview_for_type": {
         "es": "Este tipo de archivo no tiene vista previa.",
         "pt": "Este tipo de arquivo não tem prévia.",

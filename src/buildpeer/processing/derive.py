@@ -1,27 +1,60 @@
 """What a clean file gives besides its hash and type: pictures of it, and what it says of itself.
 
-The file is read by a child process (`pictures`), since a reader of untrusted files may crash, hang or be
-taken over: it has no credentials and no network, and what goes wrong there costs this file its pictures and
-nothing more.
+The file is read by a child process (`reader`), since a reader of untrusted files may crash, hang or be taken
+over: it has no credentials and no network, and what goes wrong there costs this file its pictures and nothing
+more. What the file said of itself before that is kept.
 """
 
+import os
 from pathlib import Path
 
 import msgspec
 
 from buildpeer.facts import Media
 from buildpeer.processing.children import Child, ChildCrashedError, ChildTimeoutError, Limits, minimal_env
-from buildpeer.processing.identify import JPEG, PNG, WEBP, content_type_of
+from buildpeer.processing.identify import (
+    AVIF,
+    DWG,
+    DXF,
+    HEIC,
+    HEIF,
+    JPEG,
+    PDF,
+    PNG,
+    TIFF,
+    WEBP,
+    autocad_version,
+    content_type_of,
+)
 
 CRASHED = "parser_crashed"
 TIMED_OUT = "parser_timeout"
 DAMAGED = "image_damaged"
 TOO_LARGE = "image_too_large"
+PDF_DAMAGED = "pdf_damaged"
+PDF_ENCRYPTED = "pdf_encrypted"
+DRAWING_DAMAGED = "drawing_damaged"
+DRAWING_EMPTY = "drawing_empty"
+DRAWING_TOO_COMPLEX = "drawing_too_complex"
+NO_DWG = "no_preview_for_dwg"
 NO_PREVIEW = "no_preview_for_type"
 
 PREVIEW = "preview.webp"
 THUMBNAIL = "thumbnail.webp"
-PICTURED = (JPEG, PNG)  # the types that previews are made of
+MEDIA = "media.json"  # what the child tells before it decodes
+MAX_MEDIA_BYTES = 64 * 1024
+# the types that previews are made of, and the module of this package that reads them
+READERS = {
+    JPEG: "pictures",
+    PNG: "pictures",
+    WEBP: "pictures",
+    TIFF: "pictures",
+    HEIC: "heif",
+    HEIF: "heif",
+    AVIF: "heif",
+    PDF: "pdf",
+    DXF: "dxf",
+}
 MEMORY_BYTES = 2 * 1024**3
 FILES_PER_CHILD = 200  # a leak in a decoder never grows for long
 
@@ -63,12 +96,22 @@ class Deriver:
         timeout_s: float = 30.0,
         memory_bytes: int = MEMORY_BYTES,
         files_per_child: int = FILES_PER_CHILD,
-        target: str = "buildpeer.processing.pictures:answer",
+        target: str = "buildpeer.processing.reader:answer",
     ) -> None:
         """`timeout_s` is for one file."""
         self._timeout_s = timeout_s
-        # one thread per child: functions share the cores, not the rows of one picture
-        env = minimal_env({"VIPS_CONCURRENCY": "1", "VIPS_WARNING": "0", "MALLOC_ARENA_MAX": "2"})
+        env = minimal_env(
+            {
+                # one thread per child: functions share the cores, not the rows of one picture
+                "VIPS_CONCURRENCY": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+                "VIPS_WARNING": "0",
+                "MALLOC_ARENA_MAX": "2",
+                # no reader keeps settings or caches in anybody's home
+                "XDG_CONFIG_HOME": os.devnull,
+                "XDG_CACHE_HOME": os.devnull,
+            }
+        )
         limits = Limits(memory_bytes=memory_bytes, network=False)
         self.child = Child(target, env=env, limits=limits, max_calls=files_per_child)
 
@@ -78,21 +121,44 @@ class Deriver:
         Never raises for what is wrong with the file: that is the reason. Raises ChildStartError when there is
         no child.
         """
-        if content_type not in PICTURED:
+        if content_type == DWG:
+            return Derived(media=Media(format_version=_dwg_version(path)), reason=NO_DWG)
+        if content_type not in READERS:
             return Derived(reason=NO_PREVIEW)
-        request = msgspec.msgpack.encode(Request(str(path), content_type, str(folder)))
+        (folder / MEDIA).unlink(missing_ok=True)
+        request = msgspec.json.encode(Request(str(path), content_type, str(folder)))
         try:
-            derived = msgspec.msgpack.decode(self.child.call(request, timeout_s=self._timeout_s), type=Derived)
+            derived = msgspec.json.decode(self.child.call(request, timeout_s=self._timeout_s), type=Derived)
         except ChildTimeoutError:
-            return Derived(reason=TIMED_OUT)
+            return Derived(media=_told(folder), reason=TIMED_OUT)
         except (ChildCrashedError, msgspec.DecodeError):
-            return Derived(reason=CRASHED)
+            return Derived(media=_told(folder), reason=CRASHED)
         made = _is_made(derived.preview, folder / PREVIEW) and _is_made(derived.thumbnail, folder / THUMBNAIL)
         return derived if made else Derived(reason=CRASHED)
 
     def stop(self) -> None:
         """End the child."""
         self.child.stop()
+
+
+def tell(media: Media, folder: Path) -> None:
+    """Leave what a file says of itself where it is found should the decoder not survive; for the child."""
+    (folder / MEDIA).write_bytes(msgspec.json.encode(media))
+
+
+def _told(folder: Path) -> Media:
+    path = folder / MEDIA
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_MEDIA_BYTES:
+        return Media()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Media)
+    except msgspec.DecodeError:  # it died over that
+        return Media()
+
+
+def _dwg_version(path: Path) -> str | None:
+    with path.open("rb") as file:
+        return autocad_version(file.read(6).decode("ascii", "replace"))
 
 
 def _is_made(picture: Picture | None, path: Path) -> bool:

@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
+from mmap import mmap
 from typing import Final
 
 import msgspec
@@ -43,9 +44,9 @@ class Exif(msgspec.Struct, frozen=True):
     camera: str | None = None
 
 
-def read_exif(blob: bytes) -> Exif:
-    """Read an EXIF blob, with or without its "Exif" header; never raises."""
-    tiff = _Tiff(blob.removeprefix(b"Exif\0\0"))
+def read_exif(blob: bytes | mmap) -> Exif:
+    """Read an EXIF blob, with or without its "Exif" header, or a mapped TIFF file, which is one; never raises."""
+    tiff = _Tiff(blob.removeprefix(b"Exif\0\0") if isinstance(blob, bytes) else blob)
     main = tiff.fields(tiff.first)
     photo = tiff.fields(tiff.pointer(main, EXIF_IFD))
     gps = tiff.fields(tiff.pointer(main, GPS_IFD))
@@ -64,7 +65,7 @@ def read_exif(blob: bytes) -> Exif:
 class _Tiff:
     """The TIFF structure around the fields, every offset checked before it is followed."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | mmap) -> None:
         self._data = data
         self._order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4], "")
         self.first = self._number("I", data[4:8]) if self._order else 0

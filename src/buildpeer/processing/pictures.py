@@ -1,77 +1,106 @@
-"""Reads untrusted pictures with libvips; runs in a child process only (see `derive`)."""
+"""Reads untrusted pictures with libvips, and makes our own; runs in a child process only (see `derive`)."""
 
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import msgspec
 import pyvips
 
 from buildpeer.facts import Media
-from buildpeer.processing.derive import (
-    DAMAGED,
-    NO_PREVIEW,
-    PICTURED,
-    PREVIEW,
-    THUMBNAIL,
-    TOO_LARGE,
-    Derived,
-    Picture,
-    Request,
-)
+from buildpeer.processing.derive import DAMAGED, PREVIEW, THUMBNAIL, TOO_LARGE, Derived, Picture, tell
 from buildpeer.processing.exif import read_exif
+from buildpeer.processing.identify import JPEG, PNG, TIFF, WEBP
 
 MAX_PIXELS = 200_000_000  # twice the largest phone camera
+MAX_SCAN_PIXELS = 600_000_000  # an A0 plan scanned at 600 dpi; libvips streams it
 PREVIEW_PX = 1600
 THUMBNAIL_PX = 400
 ORIENTATIONS = range(1, 9)
 SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
 
+LOADERS = {JPEG: "jpegload", PNG: "pngload", WEBP: "webpload", TIFF: "tiffload"}
+
 # libvips may open these and nothing else, whatever a file pretends to be
 pyvips.operation_block_set("VipsForeignLoad", True)
 pyvips.operation_block_set("VipsForeignLoadJpeg", False)
 pyvips.operation_block_set("VipsForeignLoadPng", False)
+pyvips.operation_block_set("VipsForeignLoadWebp", False)
+pyvips.operation_block_set("VipsForeignLoadTiff", False)
 pyvips.cache_set_max(0)  # every file comes once
-
-
-def answer(request: bytes) -> bytes:
-    """The child's door: a Request to a Derived, in msgpack."""
-    asked = msgspec.msgpack.decode(request, type=Request)
-    return msgspec.msgpack.encode(render(Path(asked.path), content_type=asked.content_type, folder=Path(asked.folder)))
 
 
 def render(path: Path, *, content_type: str, folder: Path) -> Derived:
     """See Deriver.derive; may crash, hang, or fill the memory."""
-    if content_type not in PICTURED:
-        return Derived(reason=NO_PREVIEW)
     media = Media()
     try:
         header = pyvips.Image.new_from_file(str(path), access="sequential")  # reads no pixels yet
-        media = _media(header)
-        if header.width * header.height > MAX_PIXELS:
+        if header.get("vips-loader") != LOADERS[content_type]:
+            return Derived(reason=DAMAGED)
+        media = _media(header, path, content_type)
+        tell(media, folder)
+        if header.width * header.height > (MAX_SCAN_PIXELS if content_type == TIFF else MAX_PIXELS):
             return Derived(media=media, reason=TOO_LARGE)
-        preview = _shrink(path)
-        return Derived(
-            media=media,
-            preview=_save(preview, folder / PREVIEW, quality=80),
-            thumbnail=_save(_fit(preview, THUMBNAIL_PX), folder / THUMBNAIL, quality=75),
-        )
+        return keep(_shrink(path), media, folder)
     except pyvips.Error as exc:
-        return Derived(media=media, reason=TOO_LARGE if _out_of_memory(exc) else DAMAGED)
+        return Derived(media=media, reason=TOO_LARGE if out_of_memory(exc) else DAMAGED)
 
 
-def _media(header: pyvips.Image) -> Media:
-    orientation = header.get("orientation") if header.get_typeof("orientation") else 1
-    width, height = header.width, header.height
+def media_of(width: int, height: int, *, orientation: int, exif: bytes | mmap) -> Media:
+    """What a camera wrote, with the size once upright."""
     if orientation in SIDEWAYS:
         width, height = height, width
-    exif = read_exif(_exif(header))
+    found = read_exif(exif)
     return Media(
         width=width,
         height=height,
-        captured_at=exif.captured_at,
-        latitude=exif.latitude,
-        longitude=exif.longitude,
-        camera=exif.camera,
+        captured_at=found.captured_at,
+        latitude=found.latitude,
+        longitude=found.longitude,
+        camera=found.camera,
     )
+
+
+def shrink(image: pyvips.Image) -> pyvips.Image:
+    """The upright preview in sRGB, in memory, of pixels decoded elsewhere; raises pyvips.Error."""
+    return image.thumbnail_image(
+        PREVIEW_PX, height=PREVIEW_PX, size="down", output_profile="srgb", fail_on="error"
+    ).copy_memory()
+
+
+def keep(preview: pyvips.Image, media: Media, folder: Path) -> Derived:
+    """Write both pictures, of a preview that is in memory; raises pyvips.Error."""
+    thumbnail = preview.thumbnail_image(THUMBNAIL_PX, height=THUMBNAIL_PX, size="down")
+    return Derived(
+        media=media,
+        preview=_save(preview, folder / PREVIEW, quality=80),
+        thumbnail=_save(thumbnail, folder / THUMBNAIL, quality=75),
+    )
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a decoder failed for want of memory, as far as its words tell."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        words in text for words in ("out of memory", "insufficient memory", "memory allocation", "security limit")
+    )
+
+
+def _media(header: pyvips.Image, path: Path, content_type: str) -> Media:
+    orientation, pages = _number(header, "orientation"), _number(header, "n-pages")
+    if content_type != TIFF:
+        return media_of(header.width, header.height, orientation=orientation, exif=_exif(header))
+    with path.open("rb") as file:
+        try:
+            with mmap(file.fileno(), 0, access=ACCESS_READ) as mapped:  # its fields may be anywhere in it
+                media = media_of(header.width, header.height, orientation=orientation, exif=mapped)
+        except (OSError, ValueError):  # larger than the memory we may have
+            media = media_of(header.width, header.height, orientation=orientation, exif=b"")
+    return msgspec.structs.replace(media, pages=pages)
+
+
+def _number(header: pyvips.Image, name: str) -> int:
+    number = header.get(name) if header.get_typeof(name) else 1
+    return number if isinstance(number, int) else 1
 
 
 def _exif(header: pyvips.Image) -> bytes:
@@ -91,15 +120,6 @@ def _shrink(path: Path) -> pyvips.Image:
     ).copy_memory()
 
 
-def _fit(image: pyvips.Image, pixels: int) -> pyvips.Image:
-    return image.thumbnail_image(pixels, height=pixels, size="down")
-
-
 def _save(image: pyvips.Image, path: Path, *, quality: int) -> Picture:
     image.webpsave(str(path), Q=quality, effort=3, keep=0)
     return Picture(image.width, image.height, path.stat().st_size)
-
-
-def _out_of_memory(error: pyvips.Error) -> bool:
-    text = str(error).lower()
-    return "out of memory" in text or "insufficient memory" in text

@@ -186,6 +186,6 @@ def test_the_sweeper_looks_ever_more_seldom_and_never_at_what_has_ended() -> Non
     pauses = [rules.next_check("scanning", redrives=n, now=NOW) for n in range(12)]
     gaps = [pause - NOW for pause in pauses if pause]
     assert gaps == sorted(gaps)
-    assert gaps[0] == timedelta(minutes=1)
+    assert gaps[0] == timedelta(seconds=30)
     assert gaps[-1] == timedelta(hours=1)
     assert rules.next_check("ready", redrives=0, now=NOW) is None

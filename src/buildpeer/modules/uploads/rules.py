@@ -43,7 +43,7 @@ URLS_PER_CALL = 64
 BUSY_TENANT = 50  # open uploads above which a tenant's next ones travel in the bulk lane
 UPLOADERS = frozenset(("owner", "manager", "residente", "empleado_obra"))
 
-FIRST_CHECK = timedelta(minutes=1)
+FIRST_CHECK = timedelta(seconds=30)
 SLOWEST_CHECK = timedelta(hours=1)
 IDLE_LIFE = timedelta(days=7)
 MAX_REDRIVES = 10
