@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up check test test-s3 lock openapi clean
+.PHONY: help setup up check test test-s3 bench-kickoff bench-api lock openapi clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,12 @@ test: setup ## Unit, architecture, Postgres, S3 and journey tests
 test-s3: setup ## The S3 tests against ministack and against SeaweedFS
 	@S3_TARGET=ministack $(BIN)/pytest tests/platform/test_s3.py
 	@S3_TARGET=seaweedfs $(BIN)/pytest tests/platform/test_s3.py
+
+bench-kickoff: setup ## A kickoff of 2,000 files, and the same work without BuildPeer
+	@$(BIN)/python -m bench.kickoff
+
+bench-api: setup ## What the api bears with 450 tenants in it
+	@$(BIN)/python -m bench.api
 
 lock: ## Renew the locks from requirements/*.in
 	@for name in app dev ministack; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

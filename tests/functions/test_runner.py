@@ -279,10 +279,16 @@ def test_one_worker_of_each_step_is_kept_for_live(tmp_path):
     assert lanes == {
         "scan-0": ["buildpeer-scan-live"],
         "scan-1": ["buildpeer-scan-live", "buildpeer-scan-bulk"],
+        "scan-2": ["buildpeer-scan-live", "buildpeer-scan-bulk"],
         "derive-0": ["buildpeer-derive-live"],
         "derive-1": ["buildpeer-derive-live", "buildpeer-derive-bulk"],
+        "derive-2": ["buildpeer-derive-live", "buildpeer-derive-bulk"],
     }
-    assert [w.name for w in workers(tmp_path, BUILDPEER_VERDICTS="guardduty")] == ["derive-0", "derive-1"]
+    assert [w.name for w in workers(tmp_path, BUILDPEER_VERDICTS="guardduty")] == [
+        "derive-0",
+        "derive-1",
+        "derive-2",
+    ]
 
 
 def test_keys_are_required(tmp_path):

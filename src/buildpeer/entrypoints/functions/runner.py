@@ -26,7 +26,7 @@ from buildpeer.platform.telemetry import configure_logging
 from buildpeer.processing.children import Child, ChildError, ChildStartError, minimal_env
 from buildpeer.wiring import Lane, Queue, Step, topology
 
-WORKERS_PER_STEP = 2
+WORKERS_PER_STEP = 3
 WAIT_S = 1  # of a receive; short, since a killed runner's last one still takes messages, and so that a stop is quick
 GRACE_S = 5.0
 MAX_BACKOFF_S = 60

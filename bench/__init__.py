@@ -1,0 +1,1 @@
+"""What BuildPeer costs: each bench starts everything itself on loopback and prints one JSON line last."""
