@@ -70,7 +70,7 @@ def treat(path: Path, endpoint: str) -> bool:
 def _preview(path: str, suffix: str) -> Any:
     if suffix == ".jpg":
         profiled = pyvips.Image.new_from_file(path, access="sequential").get_typeof("icc-profile-data")
-        convert = {"output_profile": "srgb"} if profiled else {}
+        convert: dict[str, Any] = {"output_profile": "srgb"} if profiled else {}
         return pyvips.Image.thumbnail(path, _PX, height=_PX, size="down", **convert).copy_memory()
     return _page(path)
 

@@ -2,6 +2,7 @@
 
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyvips
@@ -112,13 +113,9 @@ def _shrink(path: Path, header: pyvips.Image) -> pyvips.Image:
     """The upright preview in sRGB, in memory: the only time that the file is decoded."""
     # Most photos are plain sRGB and say nothing of it; converting those too took three times as long as the rest.
     plain = header.interpretation == "srgb" and not header.get_typeof("icc-profile-data")
+    convert: dict[str, Any] = {} if plain else {"output_profile": "srgb"}
     return pyvips.Image.thumbnail(
-        str(path),
-        PREVIEW_PX,
-        height=PREVIEW_PX,
-        size="down",
-        fail_on="error",
-        **({} if plain else {"output_profile": "srgb"}),
+        str(path), PREVIEW_PX, height=PREVIEW_PX, size="down", fail_on="error", **convert
     ).copy_memory()
 
 
