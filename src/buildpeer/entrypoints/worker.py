@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
 import msgspec
 import structlog
@@ -51,7 +51,9 @@ async def run(settings: Settings) -> None:
         await db.close()
 
 
-def _loops(settings: Settings, db: Database, queues: Queues, storage: Storage, wakeups: Wakeups):
+def _loops(
+    settings: Settings, db: Database, queues: Queues, storage: Storage, wakeups: Wakeups
+) -> Iterator[Coroutine[None, None, None]]:
     topology = wiring.topology(uploads_bucket=settings.uploads_bucket, verdicts=settings.verdicts)
     names = frozenset(queue.name for queue in topology.queues)
     for queue in topology.queues:
