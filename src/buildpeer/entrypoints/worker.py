@@ -16,11 +16,13 @@ from buildpeer.modules.uploads import service as uploads
 from buildpeer.platform import clock, telemetry
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
-from buildpeer.platform.messaging import Message, Queues
+from buildpeer.platform.messaging import SQS_BATCH, Message, Queues
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
 
-RELAY_PAUSE_S = 0.05
+RELAY_PAUSE_S = 0.05  # people wait for the log; for a message that is driven again nobody does
+MESSAGES_PAUSE_S = 0.25
+BULK_PAUSE_S = 0.5  # after a batch that wasn't full: in a kickoff the next one will be
 SWEEP_PAUSE_S = 5.0
 HOUR_S = 3600.0
 _WAIT_S = 10
@@ -59,9 +61,9 @@ def _loops(
     for queue in topology.queues:
         if queue.step.function is None:
             for _ in range(_CONSUMERS):
-                yield _forever("consume", lambda queue=queue: consume(db, queues, queue.name), pause_s=0)
+                yield _forever("consume", lambda queue=queue: consume(db, queues, queue), pause_s=0)
     yield _forever("relay_log", lambda: notifications.relay_log(db, wakeups), pause_s=RELAY_PAUSE_S)
-    yield _forever("relay_messages", lambda: notifications.relay_messages(db, queues), pause_s=RELAY_PAUSE_S)
+    yield _forever("relay_messages", lambda: notifications.relay_messages(db, queues), pause_s=MESSAGES_PAUSE_S)
     yield _forever(
         "sweep",
         lambda: uploads.sweep(
@@ -72,11 +74,13 @@ def _loops(
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
 
 
-async def consume(db: Database, queues: Queues, queue: str) -> int:
+async def consume(db: Database, queues: Queues, queue: wiring.Queue) -> int:
     """Take one batch of a status queue: each message is its own transaction, and one bad one fails alone."""
-    messages = await queues.receive(queue, wait_s=_WAIT_S)
-    done = [message for message in messages if await _handled(db, queues, queue, message)]
-    await queues.delete(queue, done)
+    messages = await queues.receive(queue.name, wait_s=_WAIT_S)
+    done = [message for message in messages if await _handled(db, queues, queue.name, message)]
+    await queues.delete(queue.name, done)
+    if queue.lane == "bulk" and 0 < len(messages) < SQS_BATCH:
+        await asyncio.sleep(BULK_PAUSE_S)
     return len(messages)
 
 

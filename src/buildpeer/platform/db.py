@@ -99,6 +99,7 @@ class Database:
             min_size=1,
             max_size=size,
             init=_codecs,
+            reset=_nothing_to_reset,
             command_timeout=30,
             server_settings={"application_name": "buildpeer", "lock_timeout": "5000", "timezone": "UTC"},
         )
@@ -126,6 +127,11 @@ class Database:
         async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
             yield Transaction(connection, None)
 
+    async def call(self, sql: str, *args: Any) -> list[Any]:
+        """One statement across tenants, a transaction of its own: a third of the round trips, for what is polled."""
+        async with self._pool.acquire(timeout=POOL_WAIT_S) as connection:
+            return await connection.fetch(sql, *args)
+
 
 def record(row: Any, shape: type[Any]) -> Any:
     """A database row as a msgspec struct of type `shape`, field by column name."""
@@ -139,6 +145,10 @@ def records(rows: Sequence[Any], shape: type[Any]) -> list[Any]:
 
 def _text(value: UUID | None) -> str:
     return "" if value is None else str(value)
+
+
+async def _nothing_to_reset(_connection: Any) -> None:
+    """All that a transaction sets ends with it, so the usual round trip of a reset is saved."""
 
 
 async def _codecs(connection: Any) -> None:

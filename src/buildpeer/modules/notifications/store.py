@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from buildpeer.platform.db import Transaction, record, records
+from buildpeer.platform.db import Database, Transaction, record, records
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -58,9 +58,9 @@ async def events(tx: Transaction, positions: list[int]) -> list[Event]:
     return records(await tx.all(EVENTS, tx.tenant_id, positions), Event)
 
 
-async def relay_log(tx: Transaction, limit: int) -> list[Any]:
+async def relay_log(db: Database, limit: int) -> list[Any]:
     """Number what has been committed; returns the tenants that have news."""
-    return await tx.all(RELAY, limit)
+    return await db.call(RELAY, limit)
 
 
 async def messages(tx: Transaction, limit: int) -> list[Any]:
