@@ -17,7 +17,7 @@ VIOLATIONS = {
     "module-order": ("modules/identity/service.py", "import buildpeer.modules.uploads.facade"),
     "facades": ("modules/documents/service.py", "import buildpeer.modules.uploads.store"),
     "rooms": ("modules/uploads/store.py", "import buildpeer.modules.uploads.service"),
-    "http-fence": ("modules/uploads/service.py", "import litestar"),
+    "http-fence": ("modules/uploads/service/opening.py", "import litestar"),
     "pure-rules": ("modules/uploads/rules.py", "import asyncpg"),
     "functions": ("processing/derive.py", "import buildpeer.platform.db"),
     "client-alone": ("client/push.py", "import buildpeer.platform.ids"),

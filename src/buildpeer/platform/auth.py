@@ -13,6 +13,7 @@ import msgspec
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
+from buildpeer.platform.db import Scope
 from buildpeer.platform.errors import Problem
 
 ACCESS_LIFE = timedelta(minutes=15)
@@ -27,6 +28,11 @@ class Caller(msgspec.Struct, frozen=True):
     tenant_id: UUID
     session_id: UUID
     request_id: str = ""
+
+    @property
+    def scope(self) -> Scope:
+        """What a transaction for this caller is bound to."""
+        return Scope(self.tenant_id, self.person_id, self.request_id)
 
 
 class RefreshClaim(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ import structlog
 from buildpeer.modules.notifications import store
 from buildpeer.modules.notifications.store import Event, Sight
 from buildpeer.platform.auth import Caller
-from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.messaging import SQS_BATCH, Queues
 from buildpeer.platform.realtime import Wakeups
@@ -64,7 +64,7 @@ class Feed:
         """
         if self._wakeups.streams_of(caller.person_id) >= STREAMS_PER_PERSON:
             raise Problem("too_many_streams")
-        async with self._db.transaction(_scope(caller)) as tx:
+        async with self._db.transaction(caller.scope) as tx:
             sight = await store.after(tx, 0, 0)
         if sight.role is None:
             raise Problem("session_ended")
@@ -106,7 +106,7 @@ class Feed:
         return await asyncio.shield(self._reading[key])
 
     async def _look(self, caller: Caller, position: int) -> tuple[Sight, list[Event]]:
-        async with self._db.transaction(_scope(caller)) as tx:
+        async with self._db.transaction(caller.scope) as tx:
             sight = await store.after(tx, position, _PAGE)
             if missing := [p for p in sight.positions if p not in self._known]:
                 self._known |= {event.position: event for event in await store.events(tx, missing)}
@@ -168,7 +168,3 @@ async def _woken(news: asyncio.Event) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _scope(caller: Caller) -> Scope:
-    return Scope(caller.tenant_id, caller.person_id, caller.request_id)

@@ -1,0 +1,130 @@
+"""Opening uploads, looking at them and calling them off."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from buildpeer.modules.projects import facade as projects
+from buildpeer.modules.uploads import events, rules, store
+from buildpeer.modules.uploads.rules import NewUpload, Place, Upload
+from buildpeer.modules.uploads.service.receiving import get_upload, give_up_parts, sign
+from buildpeer.platform.auth import Caller
+from buildpeer.platform.db import Database, Transaction
+from buildpeer.platform.errors import Problem
+from buildpeer.platform.storage import SignedUrl, Storage
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """What one item of a batch came to."""
+
+    upload_id: UUID
+    verdict: Literal["opened", "known", "conflict", "rejected"]
+    upload: Upload | None = None
+    put: SignedUrl | None = None
+    problem: Problem | None = None
+
+
+async def open_uploads(
+    db: Database,
+    storage: Storage,
+    *,
+    caller: Caller,
+    project_id: UUID,
+    bucket: str,
+    wanted: Sequence[NewUpload],
+) -> list[Opened]:
+    """Open up to MAX_BATCH uploads in one transaction, each with a verdict of its own, in the order asked.
+
+    Idempotent by upload id: the same id, caller and content give the same answer again, anything else `conflict`.
+    The first URLS_PER_BATCH that await bytes come with a write URL. Raises Problem not_found, not_allowed.
+    """
+    refused = [_problem(new) for new in wanted]
+    good = [new for new, problem in zip(wanted, refused, strict=True) if problem is None]
+    async with db.transaction(caller.scope) as tx:
+        project = await projects.find_project(tx, project_id)
+        rules.check_role(project.role)
+        fresh = await _insert(tx, good, project_id=project_id, bucket=bucket)
+        await tx.announce(events.news(events.OPENED, upload) for upload in fresh)
+        known = {upload.upload_id: upload for upload in await store.by_ids(tx, [n.upload_id for n in good])}
+    unanswered = {upload.upload_id for upload in fresh}
+    opened: list[Opened] = []
+    for new, problem in zip(wanted, refused, strict=True):
+        upload = known.get(new.upload_id)
+        if problem is not None:
+            opened.append(Opened(new.upload_id, "rejected", problem=problem))
+        elif upload is None or not rules.same_content(upload, new, project_id=project_id, person_id=caller.person_id):
+            opened.append(Opened(new.upload_id, "conflict", problem=Problem("upload_conflict")))
+        else:
+            verdict = "opened" if new.upload_id in unanswered else "known"
+            unanswered.discard(new.upload_id)
+            opened.append(Opened(new.upload_id, verdict, upload))
+    return _with_urls(storage, opened)
+
+
+async def list_uploads(
+    db: Database,
+    *,
+    caller: Caller,
+    project_id: UUID | None,
+    state: str | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[Upload]:
+    """Uploads that the caller may see, newest first."""
+    async with db.transaction(caller.scope) as tx:
+        return await store.page(tx, project_id=project_id, state=state, after=after, limit=limit)
+
+
+async def cancel(db: Database, storage: Storage, *, caller: Caller, upload_id: UUID, now: datetime) -> Upload:
+    """Cancel one's own upload while it still awaits bytes; cancelling again gives the same answer.
+
+    Raises Problem not_found, not_allowed or upload_closed.
+    """
+    upload = await get_upload(db, caller=caller, upload_id=upload_id)
+    if upload.created_by != caller.person_id:
+        raise Problem("not_allowed")
+    async with db.transaction(caller.scope) as tx:
+        cancelled = await store.cancel(tx, upload_id, now=now)
+        if cancelled is not None:
+            await tx.announce([events.news(events.CHANGED, cancelled)])
+    if cancelled is not None:
+        await give_up_parts(storage, cancelled)
+        return cancelled
+    upload = await get_upload(db, caller=caller, upload_id=upload_id)
+    if upload.state != "cancelled":
+        raise Problem("upload_closed")
+    return upload
+
+
+async def _insert(tx: Transaction, new: Sequence[NewUpload], *, project_id: UUID, bucket: str) -> list[Upload]:
+    if not new:
+        return []
+    busy = len(new) > rules.BUSY_TENANT or await store.is_busy(tx, rules.BUSY_TENANT)
+    lane = "bulk" if busy else "live"
+    new = sorted(new, key=lambda n: n.upload_id)  # in one order everywhere, so that two calls never deadlock
+    keys = [Place(lane, tx.tenant_id, n.upload_id).key for n in new]
+    return await store.insert(tx, new, project_id=project_id, bucket=bucket, lane=lane, keys=keys)
+
+
+def _problem(new: NewUpload) -> Problem | None:
+    try:
+        rules.check_new(new)
+    except Problem as problem:
+        return problem
+    return None
+
+
+def _with_urls(storage: Storage, opened: list[Opened]) -> list[Opened]:
+    waiting = [
+        i
+        for i, o in enumerate(opened)
+        if o.upload and o.upload.state in rules.AWAITING_BYTES and rules.part_count(o.upload.size_bytes) == 1
+    ]
+    for i in waiting[: rules.URLS_PER_BATCH]:
+        upload = opened[i].upload
+        assert upload is not None  # noqa: S101 - chosen so, one line above
+        opened[i] = msgspec.structs.replace(opened[i], put=sign(storage, upload))
+    return opened

@@ -1,0 +1,60 @@
+"""What becomes of an upload as facts about it come in."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from buildpeer.modules.uploads import events, rules, store
+from buildpeer.modules.uploads.facade import ReadyFile, ready_file
+from buildpeer.modules.uploads.rules import Place, Upload
+from buildpeer.platform.db import Database, Scope, Transaction
+
+OnReady = Callable[[Transaction, ReadyFile], Awaitable[None]]
+
+_log = structlog.get_logger()
+
+
+async def learn(
+    db: Database, *, bucket: str, place: Place, facts: dict[str, Any], on_ready: OnReady, now: datetime
+) -> Upload | None:
+    """Add what a function or S3 said of one version of an object, and announce what changed.
+
+    Late, repeated and unordered facts change nothing. A fact about another version than the one we hold is dropped:
+    verdict, hash and previews are all bound to one version. None for an upload that we don't know. Raises ValueError
+    for pictures that are not this upload's own.
+    """
+    async with db.transaction(Scope(place.tenant_id, None, f"fact:{place.upload_id}")) as tx:
+        upload = await store.lock(tx, place.upload_id)
+        if upload is None or (upload.bucket, upload.key) != (bucket, place.key):
+            _log.warning("fact_without_upload", key=place.key)
+            return None
+        if upload.version_id not in (None, facts["version_id"]):
+            _log.warning("fact_of_other_version", key=place.key, version_id=facts["version_id"])
+            return upload
+        rules.check_pictures(upload, **facts)
+        return await become(tx, upload, facts, on_ready=on_ready, now=now)
+
+
+async def become(tx: Transaction, upload: Upload, facts: dict[str, Any], *, on_ready: OnReady, now: datetime) -> Upload:
+    """Add facts to an upload that this transaction has locked; writes and announces what changed."""
+    after = rules.learn(upload, **facts)
+    if after is upload:
+        return upload
+    after = msgspec.structs.replace(after, updated_at=now, redrives=0)
+    check_at = rules.next_check(after.state, redrives=after.redrives, now=now)
+    await store.save(tx, after, now=now, check_at=check_at)
+    if after.state != upload.state:
+        await tx.announce([events.news(events.CHANGED, after)])
+        if after.state == "ready":
+            await on_ready(tx, ready_file(after))
+    return after
+
+
+async def end(tx: Transaction, upload: Upload, state: rules.State, reason: str, *, now: datetime) -> None:
+    """End an upload that this transaction has locked, and announce it."""
+    ended = msgspec.structs.replace(upload, state=state, reason=reason, updated_at=now)
+    await store.save(tx, ended, now=now, check_at=None)
+    await tx.announce([events.news(events.CHANGED, ended)])
