@@ -1,7 +1,7 @@
 """Driving on what was lost on the way: S3's truth against ours."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from datetime import datetime
 from uuid import UUID
 
@@ -43,13 +43,14 @@ async def sweep(
     """
     async with db.across_tenants() as tx:
         due = await store.due(tx, limit)
+    idle = {queue for queue in queues if await backlog(queue) == 0} if due else set[str]()
     places = asyncio.Semaphore(SWEEPS_AT_ONCE)
 
     async def one(tenant_id: UUID, upload_id: UUID) -> None:
         async with places:
             try:
                 await _sweep_one(
-                    db, storage, tenant_id, upload_id, queues=queues, backlog=backlog, on_ready=on_ready, now=now
+                    db, storage, tenant_id, upload_id, queues=queues, idle=idle, on_ready=on_ready, now=now
                 )
             except Exception:  # it is due again in a minute, and must not hold the others up
                 _log.exception("upload_not_swept", upload_id=str(upload_id))
@@ -64,19 +65,20 @@ async def _sweep_one(
     tenant_id: UUID,
     upload_id: UUID,
     *,
-    queues: frozenset[str],
-    backlog: Backlog,
+    queues: Set[str],
+    idle: Set[str],
     on_ready: OnReady,
     now: datetime,
 ) -> None:
     scope = Scope(tenant_id, None, f"sweep:{upload_id}")
     async with db.transaction(scope) as tx:
         seen = (await store.by_ids(tx, [upload_id]))[0]
+    queue = wiring.queue_name(_step(seen), seen.lane)
+    if seen.version_id and queue in queues - idle:
+        return  # it stands in line; in a minute it is due again, and a kickoff costs a read per file and minute
     held = await storage.head(bucket=seen.bucket, key=seen.key)
     if held is None and seen.multipart_id and await join(storage, seen) is None:
         held = await storage.head(bucket=seen.bucket, key=seen.key)  # all there, and the phone was gone
-    queue = wiring.queue_name(_step(seen), seen.lane)
-    idle = queue in queues and await backlog(queue) == 0
     async with db.transaction(scope) as tx:
         upload = await store.lock(tx, upload_id)
         if upload is None or upload.state in rules.ENDS:
@@ -93,10 +95,10 @@ async def _sweep_one(
         if upload.redrives >= rules.MAX_REDRIVES:
             await end(tx, upload, "failed", "processing_failed", now=now)
             return
-        if idle:
+        if queue in idle:
             _log.info("upload_redriven", upload_id=str(upload_id), state=upload.state, redrives=upload.redrives)
             await tx.announce([_redrive(upload, size=held.size, etag=held.etag)])
-        await _look_later(tx, upload, now=now, counts=idle)
+        await _look_later(tx, upload, now=now, counts=queue in idle)
 
 
 def _step(upload: Upload) -> wiring.Step:
