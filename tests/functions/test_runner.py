@@ -27,7 +27,7 @@ from buildpeer.processing.children import ChildCrashedError, ChildTimeoutError
 SLOW = b"slow to scan"
 KEYS = {
     f"BUILDPEER_{function}_AWS_{part}": f"{function}-{part}"
-    for function in ("SCAN", "DERIVE")
+    for function in ("SCAN", "DERIVE", "ASSEMBLE")
     for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
 }
 
@@ -283,12 +283,12 @@ def test_one_worker_of_each_step_is_kept_for_live(tmp_path):
         "derive-0": ["buildpeer-derive-live"],
         "derive-1": ["buildpeer-derive-live", "buildpeer-derive-bulk"],
         "derive-2": ["buildpeer-derive-live", "buildpeer-derive-bulk"],
+        "assemble-0": ["buildpeer-assemble-live"],
+        "assemble-1": ["buildpeer-assemble-live", "buildpeer-assemble-bulk"],
+        "assemble-2": ["buildpeer-assemble-live", "buildpeer-assemble-bulk"],
     }
-    assert [w.name for w in workers(tmp_path, BUILDPEER_VERDICTS="guardduty")] == [
-        "derive-0",
-        "derive-1",
-        "derive-2",
-    ]
+    guarded = [worker.name for worker in workers(tmp_path, BUILDPEER_VERDICTS="guardduty")]
+    assert guarded == [name for name in lanes if not name.startswith("scan")]
 
 
 def test_keys_are_required(tmp_path):
