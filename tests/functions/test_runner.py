@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from buildpeer.entrypoints.functions import runner
+from buildpeer.layout import Range, chunk_key
 from buildpeer.platform.config import ConfigError, Settings
 from buildpeer.processing.children import ChildCrashedError, ChildTimeoutError
 
@@ -204,6 +205,19 @@ def test_a_child_has_the_keys_of_its_own_function_only(run, stack, bucket, bus):
         seen.add(held)
     # scan's child, derive's child, and the parser below it, which has none
     assert seen == {frozenset({"SCAN"}), frozenset({"DERIVE"}), frozenset()}
+
+
+def test_a_part_is_joined_by_a_child_of_its_own(run, bucket, bus):
+    run()
+    data, key = photo(), new_key()
+    chunk = chunk_key(key, Range(0, len(data)))
+    bucket.s3.put_object(Bucket="buildpeer-chunks", Key=chunk, Body=data)
+    detail = {"bucket": {"name": "buildpeer-uploads"}, "object": {"key": key, "size": len(data)}, "part": 1}
+    wanted = {"source": "buildpeer.uploads", "detail-type": "Part Wanted", "detail": detail}
+    bus.sqs.send_message(QueueUrl=bus.url("buildpeer-assemble-live"), MessageBody=json.dumps(wanted))
+    (told,) = bus.details(key, "Part Assembled")
+    assert told["outcome"] == "joined"
+    assert bus.details(key, "File Derived")  # and goes the way of every file
 
 
 def test_a_kickoff_doesnt_stand_in_front_of_one_photo(run, bucket, bus, stuck_clamd):
