@@ -43,10 +43,12 @@ URLS_PER_CALL = 64
 BUSY_TENANT = 50  # open uploads above which a tenant's next ones travel in the bulk lane
 UPLOADERS = frozenset(("owner", "manager", "residente", "empleado_obra"))
 
-FIRST_CHECK = timedelta(seconds=30)
+FIRST_CHECK = timedelta(seconds=10)  # after a step; one takes a second or two when nothing stands in line
+FIRST_CHECK_OF_BYTES = timedelta(seconds=30)  # from phones they take their time
 SLOWEST_CHECK = timedelta(hours=1)
+SLOWEST_CHECK_IN_LINE = timedelta(minutes=1)
 IDLE_LIFE = timedelta(days=7)
-MAX_REDRIVES = 10
+MAX_REDRIVES = 12  # four hours and a half
 
 _CONTENT_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -240,4 +242,13 @@ def next_check(state: str, *, redrives: int, now: datetime) -> datetime | None:
     """When the sweeper looks at an upload again if nothing happens: ever more seldom, never once it has ended."""
     if state in ENDS:
         return None
-    return now + min(FIRST_CHECK * 2 ** min(redrives, 10), SLOWEST_CHECK)
+    first = FIRST_CHECK_OF_BYTES if state in AWAITING_BYTES else FIRST_CHECK
+    return now + min(first * 2 ** min(redrives, 10), SLOWEST_CHECK)
+
+
+def next_check_in_line(*, since: datetime, now: datetime) -> datetime:
+    """When the sweeper looks again at what waits behind others since then: once it has waited twice as long.
+
+    So a kickoff's thousands cost few looks, and what is lost among them is found in the time that they all take.
+    """
+    return now + min(max(now - since, FIRST_CHECK), SLOWEST_CHECK_IN_LINE)

@@ -1,6 +1,7 @@
 """Driving on what was lost on the way: S3's truth against ours."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import UUID
@@ -38,21 +39,29 @@ async def sweep(
 
     S3 says whether the bytes are there, Postgres what is known of them; a queue may have lost or repeated anything.
     `queues` are those that there are: with GuardDuty there is none for scans, and nothing to drive there. `backlog`
-    gives a queue's waiting messages: what merely waits in line is not driven again. Returns how many uploads it
-    looked at.
+    gives a queue's waiting messages and is asked once per queue: what merely waits in line is not driven again.
+    Returns how many uploads it looked at.
     """
     async with db.across_tenants() as tx:
         due = await store.due(tx, limit)
     places = asyncio.Semaphore(SWEEPS_AT_ONCE)
+    lines: dict[str, asyncio.Future[int]] = {}
+
+    async def is_idle(queue: str) -> bool:
+        if queue not in queues:
+            return False
+        if queue not in lines:
+            lines[queue] = asyncio.ensure_future(backlog(queue))
+        return await lines[queue] == 0
 
     async def one(tenant_id: UUID, upload_id: UUID) -> None:
         async with places:
             try:
-                await _sweep_one(
-                    db, storage, tenant_id, upload_id, queues=queues, backlog=backlog, on_ready=on_ready, now=now
-                )
-            except Exception:  # it is due again in a minute, and must not hold the others up
+                await _sweep_one(db, storage, tenant_id, upload_id, is_idle=is_idle, on_ready=on_ready, now=now)
+            except Exception:  # S3 or the queues are away, say; one must not hold the others up
                 _log.exception("upload_not_swept", upload_id=str(upload_id))
+                with contextlib.suppress(Exception):  # Postgres too: then it is due again in a minute
+                    await _let_wait(db, tenant_id, upload_id, now=now)
 
     await asyncio.gather(*(one(tenant_id, upload_id) for tenant_id, upload_id in due))
     return len(due)
@@ -64,19 +73,20 @@ async def _sweep_one(
     tenant_id: UUID,
     upload_id: UUID,
     *,
-    queues: frozenset[str],
-    backlog: Backlog,
+    is_idle: Callable[[str], Awaitable[bool]],
     on_ready: OnReady,
     now: datetime,
 ) -> None:
-    scope = Scope(tenant_id, None, f"sweep:{upload_id}")
+    scope = _scope(tenant_id, upload_id)
     async with db.transaction(scope) as tx:
         seen = (await store.by_ids(tx, [upload_id]))[0]
+    idle = await is_idle(wiring.queue_name(_step(seen), seen.lane))
+    if seen.version_id is not None and not idle:  # it waits in line, and S3 could say nothing new
+        await _let_wait(db, tenant_id, upload_id, now=now)
+        return
     held = await storage.head(bucket=seen.bucket, key=seen.key)
     if held is None and seen.multipart_id and await join(storage, seen) is None:
         held = await storage.head(bucket=seen.bucket, key=seen.key)  # all there, and the phone was gone
-    queue = wiring.queue_name(_step(seen), seen.lane)
-    idle = queue in queues and await backlog(queue) == 0
     async with db.transaction(scope) as tx:
         upload = await store.lock(tx, upload_id)
         if upload is None or upload.state in rules.ENDS:
@@ -114,7 +124,22 @@ def _redrive(upload: Upload, *, size: int, etag: str) -> Outgoing:
     return Outgoing(wiring.queue_name(_step(upload), upload.lane), "redrive", body)
 
 
+async def _let_wait(db: Database, tenant_id: UUID, upload_id: UUID, *, now: datetime) -> None:
+    async with db.transaction(_scope(tenant_id, upload_id)) as tx:
+        upload = await store.lock(tx, upload_id)
+        if upload is not None and upload.state not in rules.ENDS:
+            await _look_later(tx, upload, now=now, counts=False)
+
+
+def _scope(tenant_id: UUID, upload_id: UUID) -> Scope:
+    return Scope(tenant_id, None, f"sweep:{upload_id}")
+
+
 async def _look_later(tx: Transaction, upload: Upload, *, now: datetime, counts: bool = True) -> None:
-    upload = msgspec.structs.replace(upload, redrives=upload.redrives + counts)
-    check_at = rules.next_check(upload.state, redrives=upload.redrives, now=now)
+    """Look again, ever more seldom; a look that doesn't count found it waiting in line, or nobody to ask."""
+    if counts:
+        upload = msgspec.structs.replace(upload, redrives=upload.redrives + 1)
+        check_at = rules.next_check(upload.state, redrives=upload.redrives, now=now)
+    else:
+        check_at = rules.next_check_in_line(since=upload.updated_at, now=now)
     await store.save(tx, upload, now=upload.updated_at, check_at=check_at)
