@@ -259,6 +259,48 @@ async def test_the_sweeper_drives_a_clean_file_to_derive_and_waits_while_the_que
     assert msgspec.convert(event["detail"], facts.FileScanned).verdict == "clean"
 
 
+async def test_a_sweep_asks_each_queue_once_and_s3_nothing_about_what_waits_in_line(
+    opened: OPEN, worker_db: Database, admin: Any, company: Company
+) -> None:
+    uploads = [await opened(await company.hire()) for _ in range(3)]
+    for upload in uploads:
+        await tell(worker_db, created(upload))
+        await make_due(admin, upload, updated_at=clock.now() - timedelta(seconds=40))
+    asked: list[str] = []
+
+    async def backlog(queue: str) -> int:
+        asked.append(queue)
+        return 7
+
+    nothing: Any = None  # there is no S3 to ask
+    queues = frozenset([wiring.queue_name(wiring.SCAN, "live")])
+    await service.sweep(worker_db, nothing, queues=queues, backlog=backlog, on_ready=on_upload_ready, now=clock.now())
+    assert asked == [*queues]
+    for upload in uploads:
+        row = await admin.fetchrow("select check_at, redrives from uploads where upload_id = $1", upload.upload_id)
+        assert 30 < (row["check_at"] - clock.now()).total_seconds() < 45
+        assert row["redrives"] == 0
+    assert await redriven(admin, company.tenant_id) == []
+
+
+async def test_what_could_not_be_looked_at_is_looked_at_again_within_seconds(
+    opened: OPEN, worker_db: Database, admin: Any, company: Company
+) -> None:
+    upload = await opened(await company.hire())
+    await tell(worker_db, created(upload))
+    await make_due(admin, upload)
+
+    async def away(_queue: str) -> int:
+        raise ConnectionError
+
+    nothing: Any = None  # S3 is away as well
+    queues = frozenset([wiring.queue_name(wiring.SCAN, "live")])
+    await service.sweep(worker_db, nothing, queues=queues, backlog=away, on_ready=on_upload_ready, now=clock.now())
+    row = await admin.fetchrow("select check_at, redrives from uploads where upload_id = $1", upload.upload_id)
+    assert 5 < (row["check_at"] - clock.now()).total_seconds() < 15
+    assert row["redrives"] == 0
+
+
 async def test_the_sweeper_gives_up_on_what_processing_never_answers(
     opened: OPEN,
     http: Any,

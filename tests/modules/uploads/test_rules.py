@@ -186,6 +186,17 @@ def test_the_sweeper_looks_ever_more_seldom_and_never_at_what_has_ended() -> Non
     pauses = [rules.next_check("scanning", redrives=n, now=NOW) for n in range(12)]
     gaps = [pause - NOW for pause in pauses if pause]
     assert gaps == sorted(gaps)
-    assert gaps[0] == timedelta(seconds=30)
+    assert gaps[0] == timedelta(seconds=10)
     assert gaps[-1] == timedelta(hours=1)
+    assert sum(gaps[: rules.MAX_REDRIVES], timedelta()) > timedelta(hours=4)
     assert rules.next_check("ready", redrives=0, now=NOW) is None
+
+
+def test_what_waits_in_line_is_looked_at_when_it_has_waited_twice_as_long_and_every_minute_at_last() -> None:
+    now, looks = NOW, list[timedelta]()
+    while now < NOW + timedelta(minutes=10):
+        due = rules.next_check_in_line(since=NOW, now=now)
+        looks.append(due - now)
+        now = due
+    assert [look.seconds for look in looks[:5]] == [10, 10, 20, 40, 60]
+    assert set(looks[5:]) == {timedelta(minutes=1)}

@@ -42,12 +42,13 @@ URLS_PER_CALL = 64
 BUSY_TENANT = 50  # open uploads above which a tenant's next ones travel in the bulk lane
 UPLOADERS = frozenset(("owner", "manager", "residente", "empleado_obra"))
 
-FIRST_CHECK = timedelta(seconds=30)
+FIRST_CHECK = timedelta(seconds=10)  # after a step; one takes a second or two when nothing stands in line
 SLOWEST_CHECK = timedelta(hours=1)
+SLOWEST_CHECK_IN_LINE = timedelta(minutes=1)
 FIRST_LOOK = timedelta(minutes=1)
 IDLE_LIFE = timedelta(days=7)  # without a byte or a call
 LIFE = timedelta(days=14)  # of an upload whose bytes don't become whole
-MAX_REDRIVES = 10
+MAX_REDRIVES = 12  # four hours and a half
 
 _CONTENT_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -254,3 +255,11 @@ def next_look(active_at: datetime, *, now: datetime) -> datetime:
 def is_over(upload: Upload, active_at: datetime, *, now: datetime) -> bool:
     """Whether an upload that lacks bytes is waited for no longer."""
     return now - active_at > IDLE_LIFE or now - upload.created_at > LIFE
+
+
+def next_check_in_line(*, since: datetime, now: datetime) -> datetime:
+    """When the sweeper looks again at what waits behind others since then: once it has waited twice as long.
+
+    So a kickoff's thousands cost few looks, and what is lost among them is found in the time that they all take.
+    """
+    return now + min(max(now - since, FIRST_CHECK), SLOWEST_CHECK_IN_LINE)

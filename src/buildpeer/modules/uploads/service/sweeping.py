@@ -1,7 +1,8 @@
 """Driving on what was lost on the way: S3's truth against ours."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Set
+import contextlib
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from buildpeer.platform.storage import Storage
 
 SWEEPS_AT_ONCE = 4
 Backlog = Callable[[str], Awaitable[int]]
+IsIdle = Callable[[str], Awaitable[bool]]
 
 _log = structlog.get_logger()
 
@@ -38,22 +40,29 @@ async def sweep(
 
     S3 says whether the bytes are there, Postgres what is known of them; a queue may have lost or repeated anything.
     `queues` are those that there are: with GuardDuty there is none for scans, and nothing to drive there. `backlog`
-    gives a queue's waiting messages: what merely waits in line is not driven again. Returns how many uploads it
-    looked at.
+    gives a queue's waiting messages and is asked once per queue: what merely waits in line is not driven again.
+    Returns how many uploads it looked at.
     """
     async with db.across_tenants() as tx:
         due = await store.due(tx, limit)
-    idle = {queue for queue in queues if await backlog(queue) == 0} if due else set[str]()
     places = asyncio.Semaphore(SWEEPS_AT_ONCE)
+    lines: dict[str, asyncio.Future[int]] = {}
+
+    async def is_idle(queue: str) -> bool:
+        if queue not in queues:
+            return False
+        if queue not in lines:
+            lines[queue] = asyncio.ensure_future(backlog(queue))
+        return await lines[queue] == 0
 
     async def one(tenant_id: UUID, upload_id: UUID) -> None:
         async with places:
             try:
-                await _sweep_one(
-                    db, storage, tenant_id, upload_id, queues=queues, idle=idle, on_ready=on_ready, now=now
-                )
-            except Exception:  # it is due again in a minute, and must not hold the others up
+                await _sweep_one(db, storage, tenant_id, upload_id, is_idle=is_idle, on_ready=on_ready, now=now)
+            except Exception:  # S3 or the queues are away, say; one must not hold the others up
                 _log.exception("upload_not_swept", upload_id=str(upload_id))
+                with contextlib.suppress(Exception):  # Postgres too: then it is due again in a minute
+                    await _let_wait(db, tenant_id, upload_id, now=now)
 
     await asyncio.gather(*(one(tenant_id, upload_id) for tenant_id, upload_id in due))
     return len(due)
@@ -65,20 +74,20 @@ async def _sweep_one(
     tenant_id: UUID,
     upload_id: UUID,
     *,
-    queues: Set[str],
-    idle: Set[str],
+    is_idle: IsIdle,
     on_ready: OnReady,
     now: datetime,
 ) -> None:
-    scope = Scope(tenant_id, None, f"sweep:{upload_id}")
+    scope = _scope(tenant_id, upload_id)
     async with db.transaction(scope) as tx:
         seen = (await store.by_ids(tx, [upload_id]))[0]
-    queue = wiring.queue_name(_step(seen), seen.lane)
-    if seen.version_id and queue in queues - idle:
-        return  # it stands in line; in a minute it is due again, and a kickoff costs a read per file and minute
+    idle = await is_idle(wiring.queue_name(_step(seen), seen.lane))
+    if seen.version_id is not None and not idle:  # it waits in line, and S3 could say nothing new
+        await _let_wait(db, tenant_id, upload_id, now=now)
+        return
     held = await look(storage, seen)
     if held.whole is None:
-        held = await _await_bytes(db, storage, scope, seen, held, idle=idle, now=now)
+        held = await _await_bytes(db, storage, scope, seen, held, is_idle=is_idle, now=now)
     if (whole := held.whole) is None:
         return
     async with db.transaction(scope) as tx:
@@ -90,10 +99,10 @@ async def _sweep_one(
         if upload.redrives >= rules.MAX_REDRIVES:
             await end(tx, upload, "failed", "processing_failed", now=now)
             return
-        if queue in idle:
+        if idle:
             _log.info("upload_redriven", upload_id=str(upload_id), state=upload.state, redrives=upload.redrives)
             await tx.announce([_redrive(upload, size=whole.size, etag=whole.etag)])
-        upload = msgspec.structs.replace(upload, redrives=upload.redrives + (queue in idle))
+        upload = msgspec.structs.replace(upload, redrives=upload.redrives + idle)
         check_at = rules.next_check(upload.state, redrives=upload.redrives, now=now)
         await store.save(tx, upload, now=upload.updated_at, check_at=check_at)
 
@@ -105,7 +114,7 @@ async def _await_bytes(
     seen: Upload,
     held: Held,
     *,
-    idle: Set[str],
+    is_idle: IsIdle,
     now: datetime,
 ) -> Held:
     """Finish an upload whose bytes are all there in pieces, wait for the others', and end what is waited for in vain.
@@ -114,8 +123,8 @@ async def _await_bytes(
     """
     active_at = max(seen.updated_at, held.newest or seen.updated_at)
     if not held.missing or not rules.is_over(seen, active_at, now=now):
-        queue = wiring.queue_name(wiring.ASSEMBLE, seen.lane)
-        held = await advance(db, storage, scope=scope, upload=seen, held=held, now=now, ask=queue in idle)
+        idle = await is_idle(wiring.queue_name(wiring.ASSEMBLE, seen.lane))
+        held = await advance(db, storage, scope=scope, upload=seen, held=held, now=now, ask=idle)
         over = False
     else:
         over = True
@@ -148,3 +157,16 @@ def _redrive(upload: Upload, *, size: int, etag: str) -> Outgoing:
     else:
         body = f.event(f.SOURCE_S3, f.OBJECT_CREATED, f.ObjectCreated(bucket, stored))
     return Outgoing(wiring.queue_name(_step(upload), upload.lane), "redrive", body)
+
+
+async def _let_wait(db: Database, tenant_id: UUID, upload_id: UUID, *, now: datetime) -> None:
+    """Look again before long: it waits in line, or there was nobody to ask."""
+    async with db.transaction(_scope(tenant_id, upload_id)) as tx:
+        upload = await store.lock(tx, upload_id)
+        if upload is not None and upload.state not in rules.ENDS:
+            check_at = rules.next_check_in_line(since=upload.updated_at, now=now)
+            await store.save(tx, upload, now=upload.updated_at, check_at=check_at)
+
+
+def _scope(tenant_id: UUID, upload_id: UUID) -> Scope:
+    return Scope(tenant_id, None, f"sweep:{upload_id}")
