@@ -16,7 +16,7 @@ from uuid import UUID
 
 import httpx
 
-SINS = ("forgets", "impatient", "stubborn", "trusting", "chatty", "hasty", "wanders", "strips")
+SINS = ("forgets", "resends", "impatient", "stubborn", "trusting", "chatty", "hasty", "wanders", "strips")
 PART = 8 * 1024 * 1024
 FAILURES = 8  # in a row without progress
 WAITING = ("requested", "receiving")
@@ -79,7 +79,7 @@ class Client:
         pieces = [(start, content[start : start + PART]) for start in range(0, len(content), PART)]
         while pieces:
             for start, piece in pieces:
-                if not self.holds(upload_id, start // PART + 1) or self.sin == "forgets":
+                if not self.holds(upload_id, start // PART + 1) or self.sin == "resends":
                     self.put(upload_id, start // PART + 1 if in_parts else None, piece)
             if not in_parts:
                 return

@@ -245,7 +245,7 @@ class Killed(Scenario):
 
     name = "killed"
     sentence = "kill -9 half-way, and started again: nothing that was acknowledged is sent again"
-    files = (*[512 * KIB] * 6, 20 * MIB)
+    files = (*[512 * KIB] * 6, 26 * MIB)
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,7 +258,7 @@ class Killed(Scenario):
     async def play(self, stage: Stage) -> None:
         traffic = stage.traffic
         await stage.start()
-        await stage.until(lambda: _half_way(traffic))
+        await stage.until(lambda: _half_way(traffic, sum(self.files)))
         await stage.kill()
         self._before = _acknowledged(traffic)
         for x in traffic.puts:
@@ -377,8 +377,9 @@ def _acknowledged(traffic: Traffic) -> list[Piece]:
     return [x.grant.piece for x in traffic.puts if x.grant and x.acknowledged and x.ended]
 
 
-def _half_way(traffic: Traffic) -> bool:
-    return len(_acknowledged(traffic)) >= 3 and any(x.received and not x.ended for x in traffic.puts)
+def _half_way(traffic: Traffic, size: int) -> bool:
+    done = sum(length for _, _, length in set(_acknowledged(traffic)))
+    return done >= 0.35 * size and any(x.received and not x.ended for x in traffic.puts)
 
 
 def _same_call(one: Exchange, other: Exchange) -> bool:
