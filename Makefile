@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up check test test-long test-s3 bench-kickoff bench-api lock openapi clean
+.PHONY: help setup up check test test-long test-s3 bench-kickoff bench-api lock openapi vectors clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ lock: ## Renew the locks from requirements/*.in
 
 openapi: setup ## Write docs/openapi.json from the code
 	@$(BIN)/buildpeer openapi > docs/openapi.json
+
+vectors: setup ## Write docs/guides/upload-protocol.json from the code
+	@$(BIN)/python -m tests.conformance.vectors > docs/guides/upload-protocol.json
 
 clean: ## Remove what was built; keeps the data of `make up`
 	@rm -rf .venv .venv-ministack build .pytest_cache .ruff_cache
