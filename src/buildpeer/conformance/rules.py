@@ -34,8 +34,13 @@ class Seen(msgspec.Struct, frozen=True):
     @property
     def wasted(self) -> int:
         """Those beyond sending each file once, and each disturbed piece once more."""
-        excused = sum(x.grant.length for x in self.traffic.puts if x.grant and x.fault)
+        excused = sum(x.grant.length for x in self.traffic.puts if x.grant and (x.fault or self._doomed(x)))
         return max(0, self.sent - sum(self.sizes) - excused)
+
+    def _doomed(self, x: Exchange) -> bool:
+        """Whether S3 said of another part, while this one was on its way, that it knows no such upload."""
+        others = (other for other in self.traffic.puts if other.status == 404 and other.grant and x.grant)
+        return any(o.grant.upload_id == x.grant.upload_id and x.began < o.ended <= x.ended for o in others)
 
 
 class Rule(msgspec.Struct, frozen=True):
