@@ -13,14 +13,19 @@ import msgspec
 OBJECT_CREATED = "Object Created"
 FILE_SCANNED = "File Scanned"
 FILE_DERIVED = "File Derived"
+PART_WANTED = "Part Wanted"
+PART_ASSEMBLED = "Part Assembled"
 GUARDDUTY_RESULT = "GuardDuty Malware Protection Object Scan Result"
 
 SOURCE_S3 = "aws.s3"
 SOURCE_SCAN = "buildpeer.scan"
 SOURCE_DERIVE = "buildpeer.derive"
+SOURCE_UPLOADS = "buildpeer.uploads"
+SOURCE_ASSEMBLE = "buildpeer.assemble"
 SOURCE_GUARDDUTY = "aws.guardduty"
 
 Verdict = Literal["clean", "infected", "unscannable"]
+Assembly = Literal["joined", "incomplete", "differ", "lost"]
 
 
 class Bucket(msgspec.Struct, frozen=True):
@@ -104,6 +109,35 @@ class FileDerived(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class PartWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Asks for a part to be joined of its chunks; `object` is the whole file, which has no version yet.
+
+    `multipart_id` is empty for a file of one part, whose joining makes the object itself, of `content_type`.
+    """
+
+    bucket: Bucket
+    object: Object
+    part: int
+    multipart_id: str = ""
+    content_type: str = ""
+
+
+class PartAssembled(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a wanted part.
+
+    joined: it stands, or the whole object does. incomplete: bytes are missing. differ: chunks overlap and hold other
+    bytes. lost: S3 knows no such multipart upload, and the object doesn't stand.
+    """
+
+    bucket: Bucket
+    object: Object
+    part: int
+    outcome: Assembly
+
+
+Fact = ObjectCreated | FileScanned | FileDerived | PartAssembled
+
+
 class Event(msgspec.Struct, frozen=True, rename={"detail_type": "detail-type"}):
     """The envelope in which EventBridge delivers a fact to a queue."""
 
@@ -112,6 +146,6 @@ class Event(msgspec.Struct, frozen=True, rename={"detail_type": "detail-type"}):
     detail: msgspec.Raw
 
 
-def event(source: str, detail_type: str, detail: ObjectCreated | FileScanned | FileDerived) -> dict[str, object]:
+def event(source: str, detail_type: str, detail: Fact | PartWanted) -> dict[str, object]:
     """A fact in its envelope, for who sends one to a queue without the bus."""
     return {"source": source, "detail-type": detail_type, "detail": detail}

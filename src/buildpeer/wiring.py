@@ -32,8 +32,9 @@ class Step(msgspec.Struct, frozen=True):
 
 SCAN = Step("scan", "scan", timeout_s=60, batch=5)
 DERIVE = Step("derive", "derive", timeout_s=60, batch=2)
+ASSEMBLE = Step("assemble", "assemble", timeout_s=60, batch=2)
 STATUS = Step("status", None, timeout_s=10, batch=10)
-STEPS = (SCAN, DERIVE, STATUS)
+STEPS = (SCAN, DERIVE, ASSEMBLE, STATUS)
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -89,6 +90,7 @@ def topology(*, uploads_bucket: str, verdicts: Literal["scan", "guardduty"]) -> 
 def _rules(bucket: str, verdicts: str, lane: Lane) -> list[Rule]:
     created = _pattern(facts.SOURCE_S3, facts.OBJECT_CREATED, _ours(bucket, lane))
     derived = _pattern(facts.SOURCE_DERIVE, facts.FILE_DERIVED, _ours(bucket, lane))
+    assembled = _pattern(facts.SOURCE_ASSEMBLE, facts.PART_ASSEMBLED, _ours(bucket, lane))
     if verdicts == "guardduty":
         scanned, clean = _guardduty(bucket, lane)
     else:
@@ -98,6 +100,7 @@ def _rules(bucket: str, verdicts: str, lane: Lane) -> list[Rule]:
         ("created-to-status", created, STATUS),
         ("scanned-to-status", scanned, STATUS),
         ("derived-to-status", derived, STATUS),
+        ("assembled-to-status", assembled, STATUS),
         ("clean-to-derive", clean, DERIVE),
     ]
     if verdicts == "scan":

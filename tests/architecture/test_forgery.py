@@ -31,6 +31,46 @@ async def test_nothing_can_be_put_on_a_queue_or_told_of_another_project(db: Data
         await tx.run(outbox, company.tenant_id, "log", company.tower)
 
 
+WANTED = {"source": "buildpeer.uploads", "detail-type": "Part Wanted"}
+
+
+async def test_assembly_is_asked_only_for_an_open_upload_of_ones_own(
+    db: Database, company: Company, found_company: Any, admin: asyncpg.Connection
+) -> None:
+    caller, colleague, rival = await company.hire(), await company.hire(), await found_company()
+    stranger = await rival.hire()
+    keys: dict[Caller, str] = {}
+    for person, project in ((caller, company.tower), (colleague, company.tower), (stranger, rival.tower)):
+        upload_id = uuid4()
+        keys[person] = f"live/{person.tenant_id}/{upload_id}"
+        async with db.transaction(Scope(person.tenant_id, person.person_id)) as tx:
+            await tx.run(UPLOAD, person.tenant_id, upload_id, project, person.person_id, keys[person])
+    outbox = "insert into outbox (tenant_id, destination, type, body) values ($1, $2, 't', $3)"
+
+    def ask(key: str = keys[caller], bucket: str = "b", **other: str) -> dict[str, Any]:
+        return WANTED | {"detail": {"bucket": {"name": bucket}, "object": {"key": key}}} | other
+
+    ours, queue = company.tenant_id, "buildpeer-assemble-live"
+    await refused(db, caller, outbox, ours, queue, ask(keys[colleague]))
+    await refused(db, caller, outbox, ours, queue, ask(keys[stranger]))
+    await refused(db, caller, outbox, rival.tenant_id, queue, ask(keys[stranger]))
+    await refused(db, caller, outbox, ours, queue, ask(keys[caller] + "/x"))
+    await refused(db, caller, outbox, ours, queue, ask(keys[caller].replace("live/", "bulk/")))
+    await refused(db, caller, outbox, ours, queue, ask(bucket="elsewhere"))
+    await refused(db, caller, outbox, ours, queue, ask(source="buildpeer.scan"))
+    await refused(db, caller, outbox, ours, queue, ask() | {"detail-type": "Object Created"})
+    await refused(db, caller, outbox, ours, queue, {})
+    await refused(db, caller, outbox, ours, "buildpeer-assemble-bulk", ask())
+    await refused(db, caller, outbox, ours, "buildpeer-scan-live", ask())
+    async with db.transaction(Scope(ours, caller.person_id)) as tx:
+        await tx.run(outbox, ours, queue, ask())
+    await admin.execute("update uploads set state = 'ready' where key = $1", keys[caller])
+    await refused(db, caller, outbox, ours, queue, ask())
+    await admin.execute("update uploads set state = 'receiving' where key = $1", keys[caller])
+    await company.dismiss(caller)  # who loses access loses the open uploads
+    await refused(db, caller, outbox, ours, queue, ask())
+
+
 async def test_an_upload_is_opened_only_as_oneself_and_under_its_own_key(db: Database, company: Company) -> None:
     caller, colleague = await company.hire(), await company.hire()
     ours, upload_id = company.tenant_id, uuid4()

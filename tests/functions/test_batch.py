@@ -84,6 +84,7 @@ def test_where_and_what(event, size, clean):
         json.dumps(CREATED | {"source": "buildpeer.scan"}),
         json.dumps(SCANNED | {"source": "buildpeer.derive"}),
         json.dumps(SCANNED | {"source": "aws.guardduty"}),
+        json.dumps(CREATED | {"source": "buildpeer.uploads", "detail-type": "Part Wanted"}),
         json.dumps(CREATED | {"detail-type": "Object Deleted"}),
         json.dumps(changed(SCANNED, "", verdict="perhaps")),
         json.dumps(changed(CREATED, "object", size="many")),

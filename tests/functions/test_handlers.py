@@ -11,11 +11,12 @@ import pytest
 from botocore.response import StreamingBody
 from PIL import Image
 
-from buildpeer.entrypoints.functions import aws, derive, scan
+from buildpeer.entrypoints.functions import assemble, aws, derive, scan
 from buildpeer.facts import FileScanned
+from buildpeer.layout import CELL, Range, chunk_key
 from buildpeer.processing.scanners import ScannerUnavailableError
 
-UPLOADS, DERIVED = "buildpeer-uploads", "buildpeer-derived"
+UPLOADS, CHUNKS, DERIVED = "buildpeer-uploads", "buildpeer-chunks", "buildpeer-derived"
 # in pieces, so that no scanner takes this file for the test file itself
 EICAR = ("X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + "EICAR-STANDARD-ANTIVIRUS" + "-TEST-FILE!$H+H*").encode()
 FINE: dict[str, Any] = {"batchItemFailures": []}
@@ -114,6 +115,48 @@ def test_derive_reads_guardduty_s_verdict(act_as, bucket, bus):
     assert found["object"] == thing
     assert (found["content_type"], found["reason"]) == ("application/pdf", "pdf_damaged")
     assert found["thumbnail"] is found["preview"] is None
+
+
+def wanted(thing: dict[str, Any], **changes: Any) -> str:
+    detail = {"bucket": {"name": UPLOADS}, "object": thing, "part": 1, "content_type": "image/jpeg"}
+    return event("buildpeer.uploads", "Part Wanted", **detail | changes)
+
+
+def test_assemble_joins_chunks_and_says_so(act_as, bucket, bus):
+    act_as("assemble")
+    data = photo()
+    thing = {"key": new_key("bulk"), "size": len(data)}
+    for offset in range(0, len(data), CELL):
+        chunk = data[offset : offset + CELL]
+        key = chunk_key(thing["key"], Range(offset, len(chunk)))
+        bucket.s3.put_object(Bucket=CHUNKS, Key=key, Body=chunk)
+    assert assemble.handler(sqs(wanted(thing), wanted(thing)), None) == FINE
+    for told in bus.details(thing["key"], "Part Assembled", count=2):
+        place = thing | {"etag": "", "version-id": ""}
+        assert told == {"bucket": {"name": UPLOADS}, "object": place, "part": 1, "outcome": "joined"}
+    assert bucket.s3.get_object(Bucket=UPLOADS, Key=thing["key"])["Body"].read() == data
+    assert bucket.s3.list_objects_v2(Bucket=CHUNKS)["KeyCount"] == 0
+
+
+def test_assemble_says_when_there_is_nothing_to_join(act_as, bus):
+    act_as("assemble")
+    thing = {"key": new_key(), "size": 5}
+    assert assemble.handler(sqs(wanted(thing)), None) == FINE
+    [told] = bus.details(thing["key"], "Part Assembled")
+    assert told["outcome"] == "incomplete"
+
+
+def test_assemble_works_in_the_configured_bucket_for_our_keys_only(act_as):
+    act_as("assemble")
+    thing = {"key": new_key(), "size": 5}
+    lies = [
+        wanted(thing, bucket={"name": DERIVED}),
+        wanted(thing | {"key": "live/../x"}),
+        wanted(thing, part=2),
+        wanted(thing, multipart_id="of a file of one part"),
+        created(thing),
+    ]
+    assert failed(assemble.handler(sqs(*lies), None)) == ["m0", "m1", "m2", "m3", "m4"]
 
 
 def test_derive_leaves_alone_what_is_not_clean(act_as, bucket, monkeypatch):

@@ -21,13 +21,14 @@ import pytest
 from PIL import Image
 
 from buildpeer.entrypoints.functions import runner
+from buildpeer.layout import Range, chunk_key
 from buildpeer.platform.config import ConfigError, Settings
 from buildpeer.processing.children import ChildCrashedError, ChildTimeoutError
 
 SLOW = b"slow to scan"
 KEYS = {
     f"BUILDPEER_{function}_AWS_{part}": f"{function}-{part}"
-    for function in ("SCAN", "DERIVE")
+    for function in ("SCAN", "DERIVE", "ASSEMBLE")
     for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
 }
 
@@ -206,6 +207,19 @@ def test_a_child_has_the_keys_of_its_own_function_only(run, stack, bucket, bus):
     assert seen == {frozenset({"SCAN"}), frozenset({"DERIVE"}), frozenset()}
 
 
+def test_a_part_is_joined_by_a_child_of_its_own(run, bucket, bus):
+    run()
+    data, key = photo(), new_key()
+    chunk = chunk_key(key, Range(0, len(data)))
+    bucket.s3.put_object(Bucket="buildpeer-chunks", Key=chunk, Body=data)
+    detail = {"bucket": {"name": "buildpeer-uploads"}, "object": {"key": key, "size": len(data)}, "part": 1}
+    wanted = {"source": "buildpeer.uploads", "detail-type": "Part Wanted", "detail": detail}
+    bus.sqs.send_message(QueueUrl=bus.url("buildpeer-assemble-live"), MessageBody=json.dumps(wanted))
+    (told,) = bus.details(key, "Part Assembled")
+    assert told["outcome"] == "joined"
+    assert bus.details(key, "File Derived")  # and goes the way of every file
+
+
 def test_a_kickoff_doesnt_stand_in_front_of_one_photo(run, bucket, bus, stuck_clamd):
     address, asked = stuck_clamd
     for _ in range(12):
@@ -283,12 +297,12 @@ def test_one_worker_of_each_step_is_kept_for_live(tmp_path):
         "derive-0": ["buildpeer-derive-live"],
         "derive-1": ["buildpeer-derive-live", "buildpeer-derive-bulk"],
         "derive-2": ["buildpeer-derive-live", "buildpeer-derive-bulk"],
+        "assemble-0": ["buildpeer-assemble-live"],
+        "assemble-1": ["buildpeer-assemble-live", "buildpeer-assemble-bulk"],
+        "assemble-2": ["buildpeer-assemble-live", "buildpeer-assemble-bulk"],
     }
-    assert [w.name for w in workers(tmp_path, BUILDPEER_VERDICTS="guardduty")] == [
-        "derive-0",
-        "derive-1",
-        "derive-2",
-    ]
+    guarded = [worker.name for worker in workers(tmp_path, BUILDPEER_VERDICTS="guardduty")]
+    assert guarded == [name for name in lanes if not name.startswith("scan")]
 
 
 def test_keys_are_required(tmp_path):

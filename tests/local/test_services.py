@@ -25,10 +25,10 @@ from buildpeer.local import aws, ministack_launcher, postgres
 from buildpeer.local.processes import Registry, StackError
 from buildpeer.local.stack import Stack, StackConfig
 from buildpeer.platform.config import Settings
-from buildpeer.wiring import DERIVE, LANES, SCAN, STATUS, queue_name, topology
+from buildpeer.wiring import ASSEMBLE, DERIVE, LANES, SCAN, STATUS, queue_name, topology
 
 SESSION = boto3.Session()
-UPLOADS, DERIVED = Settings().uploads_bucket, Settings().derived_bucket
+UPLOADS, CHUNKS, DERIVED = Settings().uploads_bucket, Settings().chunks_bucket, Settings().derived_bucket
 
 
 def client(stack: Stack, service: str, process: Any) -> Any:
@@ -356,7 +356,9 @@ def test_set_up_is_repeatable_and_removes_what_the_table_no_longer_has(stack: St
 
     def again(wanted: Any) -> dict[Any, aws.Key]:
         keys_file = stack.config.data_dir / "aws-keys.json"
-        return aws.bootstrap(stack.ministack, wanted, uploads=UPLOADS, derived=DERIVED, keys_file=keys_file)
+        return aws.bootstrap(
+            stack.ministack, wanted, uploads=UPLOADS, chunks=CHUNKS, derived=DERIVED, keys_file=keys_file
+        )
 
     before, kept = state(), stack.env("api")["AWS_ACCESS_KEY_ID"]
     assert before[0] == {rule.name: rule.pattern for rule in stack.topology.rules}
@@ -395,7 +397,11 @@ def test_the_api_writes_and_reads_objects_and_nothing_else(stack: Stack):
     refused(s3.put_object_tagging, Bucket=UPLOADS, Key="live/r", Tagging={"TagSet": []})
     refused(s3.put_object, Bucket=DERIVED, Key="live/r", Body=b"1")
     refused(s3.delete_object, Bucket=UPLOADS, Key="live/r")
-    refused(s3.list_objects_v2, Bucket=UPLOADS)
+    refused(s3.list_objects_v2, Bucket=DERIVED)
+    s3.put_object(Bucket=CHUNKS, Key="a/r", Body=b"1")
+    assert s3.list_objects_v2(Bucket=CHUNKS, Prefix="a/")["KeyCount"] == 1
+    refused(s3.get_object, Bucket=CHUNKS, Key="a/r")
+    s3.delete_objects(Bucket=CHUNKS, Delete={"Objects": [{"Key": "a/r"}]})
     refused(client(stack, "sqs", "api").list_queues)
     refused(client(stack, "iam", "api").list_users)
     refused(
@@ -405,20 +411,24 @@ def test_the_api_writes_and_reads_objects_and_nothing_else(stack: Stack):
 
 def test_each_function_publishes_only_in_its_own_name(stack: Stack):
     scan, derive = client(stack, "events", "scan"), client(stack, "events", "derive")
+    assemble, joined = client(stack, "events", "assemble"), entry("buildpeer.assemble", "Part Assembled")
     verdict, derived = (
         entry("buildpeer.scan", "File Scanned", verdict="clean"),
         entry("buildpeer.derive", "File Derived"),
     )
     assert scan.put_events(Entries=[verdict])["FailedEntryCount"] == 0
     assert derive.put_events(Entries=[derived])["FailedEntryCount"] == 0
+    assert assemble.put_events(Entries=[joined])["FailedEntryCount"] == 0
     refused(derive.put_events, Entries=[verdict])
+    refused(assemble.put_events, Entries=[derived])
+    refused(derive.put_events, Entries=[joined])
     refused(derive.put_events, Entries=[derived, verdict])
     refused(scan.put_events, Entries=[derived])
     refused(client(stack, "events", "worker").put_events, Entries=[verdict])
 
 
 def test_queues_are_worked_on_by_their_own_step(stack: Stack):
-    own: dict[Any, Any] = {"scan": SCAN, "derive": DERIVE, "worker": STATUS}
+    own: dict[Any, Any] = {"scan": SCAN, "derive": DERIVE, "assemble": ASSEMBLE, "worker": STATUS}
     for process, step in own.items():
         sqs = client(stack, "sqs", process)
         for queue in stack.topology.queues:
@@ -445,11 +455,39 @@ def test_functions_read_versions_and_only_derive_writes_pictures(stack: Stack):
     refused(client(stack, "s3", "scan").put_object, Bucket=DERIVED, Key="p", Body=b"1")
 
 
+def test_only_assemble_reads_chunks_and_only_it_the_api_and_the_worker_delete_them(stack: Stack):
+    root = stack.ministack.client("s3")
+    for process in ("scan", "derive", "worker", "assemble"):
+        root.put_object(Bucket=CHUNKS, Key="a/c", Body=b"1")
+        s3 = client(stack, "s3", process)
+        if process == "assemble":
+            assert s3.get_object(Bucket=CHUNKS, Key="a/c")["Body"].read() == b"1"
+        else:
+            refused(s3.get_object, Bucket=CHUNKS, Key="a/c")
+        refused(s3.put_object, Bucket=CHUNKS, Key="a/d", Body=b"1")
+        deleted = s3.delete_objects if process in ("worker", "assemble") else None
+        if deleted:
+            deleted(Bucket=CHUNKS, Delete={"Objects": [{"Key": "a/c"}]})
+            assert root.list_objects_v2(Bucket=CHUNKS, Prefix="a/c")["KeyCount"] == 0
+        else:
+            refused(s3.delete_object, Bucket=CHUNKS, Key="a/c")
+    refused(client(stack, "s3", "assemble").delete_object, Bucket=UPLOADS, Key="live/v")
+
+
+def test_what_lies_in_chunks_raises_no_event_and_is_not_kept_for_ever(stack: Stack):
+    s3 = stack.ministack.client("s3")
+    assert "EventBridgeConfiguration" not in s3.get_bucket_notification_configuration(Bucket=CHUNKS)
+    [rule] = s3.get_bucket_lifecycle_configuration(Bucket=CHUNKS)["Rules"]
+    assert rule["Expiration"]["Days"] == rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 16
+    [rule] = s3.get_bucket_lifecycle_configuration(Bucket=UPLOADS)["Rules"]
+    assert "Expiration" not in rule
+
+
 def test_policies_of_the_aws_topology_name_only_queues_that_exist():
     guarded = topology(uploads_bucket="u", verdicts="guardduty")
-    text = json.dumps(aws.policies(guarded, uploads="u", derived="d", region="sa-east-1", account="123456789012"))
+    text = json.dumps(aws.policies(guarded, uploads="u", chunks="c", derived="d", region="sa-east-1", account="1" * 12))
     assert "buildpeer-scan-live" not in text
-    assert "arn:aws:sqs:sa-east-1:123456789012:buildpeer-status-live" in text
+    assert "arn:aws:sqs:sa-east-1:111111111111:buildpeer-status-live" in text
 
 
 # -- memory, environments, the other services ------------------------------------------------------------------
@@ -476,7 +514,7 @@ def test_bodies_of_versions_do_not_stay_in_memory(stack: Stack):
 def test_a_process_gets_what_it_needs_and_nothing_else(stack: Stack, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_PROFILE", "mine")
     monkeypatch.setenv("SOME_SECRET", "mine")
-    processes: list[Any] = ["api", "worker", "scan", "derive", "functions", "admin"]
+    processes: list[Any] = ["api", "worker", "scan", "derive", "assemble", "functions", "admin"]
     envs = {process: stack.env(process) for process in processes}
     kept = msgspec.to_builtins(stack.secrets)
     holders = {
@@ -497,7 +535,7 @@ def test_a_process_gets_what_it_needs_and_nothing_else(stack: Stack, monkeypatch
     assert not {"AWS_PROFILE", "SOME_SECRET"} & {name for env in envs.values() for name in env}
     assert "AWS_ACCESS_KEY_ID" not in envs["functions"]
     assert envs["functions"]["BUILDPEER_SCAN_AWS_SECRET_ACCESS_KEY"] == envs["scan"]["AWS_SECRET_ACCESS_KEY"]
-    assert len({env.get("AWS_ACCESS_KEY_ID") for env in envs.values()}) == 5
+    assert len({env.get("AWS_ACCESS_KEY_ID") for env in envs.values()}) == 6
     Settings.from_env(envs["api"]).require("database_url", "valkey_url", "token_key", "aws_endpoint_url")
 
 

@@ -1,6 +1,7 @@
-"""What our uploads need of S3, asked of the server that `S3_TARGET` names: ministack (as always), or seaweedfs.
+"""What our uploads and their joining need of S3, asked of the server that `S3_TARGET` names.
 
-SeaweedFS raises no events, but enforces the order and the least size of parts, which ministack doesn't.
+It is ministack (as always), or seaweedfs. SeaweedFS raises no events, but enforces the order and the least
+size of parts, which ministack doesn't.
 """
 
 import base64
@@ -22,6 +23,11 @@ import pytest
 from botocore.config import Config
 from tests.conftest import acting_as, eventually
 
+from buildpeer import facts
+from buildpeer.entrypoints.functions.assemble import make_part
+from buildpeer.entrypoints.functions.aws import Aws
+from buildpeer.entrypoints.functions.batch import GoneError
+from buildpeer.layout import CELL, PART_SIZE, Range, chunk_key, chunks_prefix, part_range
 from buildpeer.local.stack import Stack
 from buildpeer.platform import clock
 from buildpeer.platform.config import Settings
@@ -101,6 +107,7 @@ async def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     async def made() -> bool:
         try:
             s3.create_bucket(Bucket="buildpeer-uploads")
+            s3.create_bucket(Bucket="buildpeer-chunks")
             s3.put_bucket_versioning(Bucket="buildpeer-uploads", VersioningConfiguration={"Status": "Enabled"})
             s3.put_object(Bucket="buildpeer-uploads", Key="probe", Body=b"x")
         except Exception:
@@ -117,6 +124,18 @@ def s3(target: dict[str, str]) -> Iterator[Storage]:
         storage = Storage(settings, now=clock.now)
     yield storage
     storage.close()
+
+
+@pytest.fixture(scope="module")
+def functions(target: dict[str, str], request: pytest.FixtureRequest) -> Aws:
+    """S3 as assemble may use it."""
+    env = dict(target)
+    if TARGET == "ministack":
+        env = request.getfixturevalue("stack").env("assemble") | {
+            "BUILDPEER_AWS_ENDPOINT_URL": target["BUILDPEER_AWS_ENDPOINT_URL"]
+        }
+    with acting_as(env) as settings:
+        return Aws(settings)
 
 
 @pytest.fixture
@@ -207,4 +226,152 @@ async def test_a_multipart_upload_that_was_given_up_is_gone(s3: Storage, place: 
     for _ in range(2):
         await s3.abort_multipart(**place, multipart_id=multipart_id)
     assert await s3.list_parts(**place, multipart_id=multipart_id) is None
-    assert not await s3.complete_multipart(**place, multipart_id=multipart_id, parts={1: StoredPart(1, "e")})
+    assert not await s3.complete_multipart(
+        **place, multipart_id=multipart_id, parts={1: StoredPart(1, "e", clock.now())}
+    )
+
+
+class Joined:
+    """A file that travels in chunks, and the part that is made of them."""
+
+    def __init__(self, s3: Storage, functions: Aws, place: dict[str, str], size: int) -> None:
+        self.s3, self.functions, self.place = s3, functions, place
+        self.content = os.urandom(size)
+
+    def send(self, *chunks: Range, content: bytes | None = None) -> list[int]:
+        source = self.content if content is None else content
+        return [send(self.sign(chunk), source[chunk.offset : chunk.end]).status_code for chunk in chunks]
+
+    def sign(self, chunk: Range) -> SignedUrl:
+        key = chunk_key(self.place["key"], chunk)
+        return self.s3.sign_chunk(bucket=self.s3.chunks_bucket, key=key, size=chunk.length)
+
+    def fill(self, part: int) -> list[Range]:
+        place = part_range(len(self.content), part)
+        return [Range(at, min(8 * CELL, place.end - at)) for at in range(place.offset, place.end, 8 * CELL)]
+
+    def make(self, part: int = 1, multipart_id: str = "") -> str:
+        wanted = facts.PartWanted(
+            bucket=facts.Bucket(self.place["bucket"]),
+            object=facts.Object(self.place["key"], len(self.content)),
+            part=part,
+            multipart_id=multipart_id,
+            content_type="image/jpeg",
+        )
+        return make_part(self.functions, wanted)
+
+    async def chunks(self) -> list[Range]:
+        listed = await self.s3.list_objects(bucket=self.s3.chunks_bucket, prefix=chunks_prefix(self.place["key"]))
+        return [Range(0, each.size) for each in listed]
+
+    async def stored(self) -> bytes | None:
+        held = await self.s3.head(**self.place)
+        if held is None:
+            return None
+        signed = self.s3.sign_read(
+            **self.place, version_id=held.version_id, filename="a", content_type="application/pdf"
+        )
+        return httpx.get(signed.url, timeout=60).content
+
+
+async def test_exactly_the_signed_bytes_of_a_chunk_are_taken_once(
+    s3: Storage, functions: Aws, place: dict[str, str]
+) -> None:
+    file = Joined(s3, functions, place, 3 * CELL)
+    signed = file.sign(Range(0, CELL))
+    assert send(signed, b"short", **{"content-length": "5"}).status_code == 403
+    assert file.send(Range(0, CELL), Range(0, CELL)) == [200, 412]
+    [listed] = await s3.list_objects(bucket=s3.chunks_bucket, prefix=chunks_prefix(place["key"]))
+    assert (listed.key, listed.size) == (chunk_key(place["key"], Range(0, CELL)), CELL)
+    assert abs((clock.now() - listed.modified).total_seconds()) < 60
+
+
+async def test_chunks_become_the_whole_once(s3: Storage, functions: Aws, place: dict[str, str]) -> None:
+    file = Joined(s3, functions, place, 3 * CELL + 5)
+    file.send(Range(2 * CELL, CELL + 5), Range(0, CELL))
+    assert file.make() == "incomplete"
+    assert len(await file.chunks()) == 2
+    file.send(Range(0, 3 * CELL))
+    assert [file.make(), file.make()] == ["joined", "joined"]
+    assert (await file.stored(), await file.chunks()) == (file.content, [])
+    assert file.send(Range(0, CELL), content=bytes(CELL)) == [200]  # too late to change anything
+    assert file.make() == "joined"
+    assert (await file.stored(), await file.chunks()) == (file.content, [])
+
+
+async def test_chunks_become_parts_beside_parts_that_came_whole(
+    s3: Storage, functions: Aws, place: dict[str, str]
+) -> None:
+    file = Joined(s3, functions, place, 2 * PART_SIZE + 9)
+    multipart_id = await begin(s3, place)
+    send_part(s3, place, multipart_id, 2, file.content[PART_SIZE : 2 * PART_SIZE])
+    for part in (3, 1):
+        file.send(*file.fill(part))
+        assert file.make(part, multipart_id) == "joined"
+        assert file.make(part, multipart_id) == "joined"
+    assert file.make(2, multipart_id) == "joined"  # it stands
+    parts = await s3.list_parts(**place, multipart_id=multipart_id)
+    assert parts is not None
+    assert await s3.complete_multipart(**place, multipart_id=multipart_id, parts=parts)
+    assert file.make(1, multipart_id) == "joined"  # too late
+    assert (await file.stored(), await file.chunks()) == (file.content, [])
+
+
+async def test_chunks_that_differ_and_chunks_without_a_multipart_upload_stay_where_they_are(
+    s3: Storage, functions: Aws, place: dict[str, str]
+) -> None:
+    file = Joined(s3, functions, place, PART_SIZE + CELL)
+    multipart_id = await begin(s3, place)
+    file.send(*file.fill(1), *file.fill(2))
+    await s3.abort_multipart(**place, multipart_id=multipart_id)
+    assert file.make(2, multipart_id) == "lost"
+    file.send(Range(0, CELL), content=bytes(CELL))
+    assert file.make(1, multipart_id) == "differ"
+    assert len(await file.chunks()) == 10
+
+
+async def test_only_the_listed_writing_of_a_chunk_is_read(s3: Storage, functions: Aws, place: dict[str, str]) -> None:
+    file = Joined(s3, functions, place, CELL)
+    file.send(Range(0, CELL))
+    key = chunk_key(place["key"], Range(0, CELL))
+    [listed] = functions.list_chunks(chunks_prefix(place["key"]))
+    assert functions.read_chunk(key, etag=listed["ETag"]) == file.content
+    with pytest.raises(GoneError):
+        functions.read_chunk(key, etag='"of another writing"')
+    await s3.delete_objects(bucket=s3.chunks_bucket, keys=[key, key + "-gone"])
+    with pytest.raises(GoneError):
+        functions.read_chunk(key, etag=listed["ETag"])
+
+
+async def test_a_listing_is_whole_however_long_it_is(s3: Storage, functions: Aws, place: dict[str, str]) -> None:
+    prefix = chunks_prefix(place["key"])
+    listing = s3._s3.list_objects_v2
+
+    def two_at_a_time(**params: Any) -> Any:
+        return listing(**params, MaxKeys=2)
+
+    file = Joined(s3, functions, place, 5 * CELL)
+    file.send(*(Range(n * CELL, CELL) for n in range(5)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(s3._s3, "list_objects_v2", two_at_a_time)
+        listed = await s3.list_objects(bucket=s3.chunks_bucket, prefix=prefix)
+    assert [each.key for each in listed] == [chunk_key(place["key"], Range(n * CELL, CELL)) for n in range(5)]
+
+
+async def test_the_faster_door_takes_the_same_request(target: dict[str, str], place: dict[str, str]) -> None:
+    by_path = target | {
+        "BUILDPEER_S3_ACCELERATED_URL": target["BUILDPEER_AWS_ENDPOINT_URL"].replace("127.0.0.1", "localhost")
+    }
+    with acting_as(by_path) as settings:
+        storage = Storage(settings, now=clock.now)
+    signed = whole(storage, place)
+    assert signed.accelerated_url is not None
+    assert signed.accelerated_url.startswith(f"{settings.s3_accelerated_url}/{place['bucket']}/live/")
+    assert httpx.put(signed.accelerated_url, content=CONTENT, headers=signed.headers).status_code == 200
+    storage.close()
+    by_host = target | {"BUILDPEER_S3_ACCELERATED_URL": "https://{bucket}.s3-accelerate.amazonaws.com"}
+    with acting_as(by_host) as settings:
+        storage = Storage(settings, now=clock.now)
+    url = whole(storage, place).accelerated_url or ""
+    assert url.startswith(f"https://{place['bucket']}.s3-accelerate.amazonaws.com/live/")
+    storage.close()

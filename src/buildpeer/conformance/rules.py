@@ -39,8 +39,8 @@ class Seen(msgspec.Struct, frozen=True):
 
     def _doomed(self, x: Exchange) -> bool:
         """Whether S3 said of another part, while this one was on its way, that it knows no such upload."""
-        others = (other for other in self.traffic.puts if other.status == 404 and other.grant and x.grant)
-        return any(o.grant.upload_id == x.grant.upload_id and x.began < o.ended <= x.ended for o in others)
+        told = (o for o in self.traffic.puts if o.status == 404 and x.began < o.ended <= x.ended)
+        return any(o.grant and x.grant and o.grant.upload_id == x.grant.upload_id for o in told)
 
 
 class Rule(msgspec.Struct, frozen=True):

@@ -61,7 +61,7 @@ def _loops(
     for queue in topology.queues:
         if queue.step.function is None:
             for _ in range(_CONSUMERS):
-                yield _forever("consume", lambda queue=queue: consume(db, queues, queue), pause_s=0)
+                yield _forever("consume", lambda queue=queue: consume(db, storage, queues, queue), pause_s=0)
     yield _forever("relay_log", lambda: notifications.relay_log(db, wakeups), pause_s=RELAY_PAUSE_S)
     yield _forever("relay_messages", lambda: notifications.relay_messages(db, queues), pause_s=MESSAGES_PAUSE_S)
     yield _forever(
@@ -74,19 +74,19 @@ def _loops(
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
 
 
-async def consume(db: Database, queues: Queues, queue: wiring.Queue) -> int:
+async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.Queue) -> int:
     """Take one batch of a status queue: each message is its own transaction, and one bad one fails alone."""
     messages = await queues.receive(queue.name, wait_s=_WAIT_S)
-    done = [message for message in messages if await _handled(db, queues, queue.name, message)]
+    done = [message for message in messages if await _handled(db, storage, queues, queue.name, message)]
     await queues.delete(queue.name, done)
     if queue.lane == "bulk" and 0 < len(messages) < SQS_BATCH:
         await asyncio.sleep(BULK_PAUSE_S)
     return len(messages)
 
 
-async def _handled(db: Database, queues: Queues, queue: str, message: Message) -> bool:
+async def _handled(db: Database, storage: Storage, queues: Queues, queue: str, message: Message) -> bool:
     try:
-        await handlers.on_fact(db, message.body, on_ready=on_upload_ready, now=clock.now())
+        await handlers.on_fact(db, storage, message.body, on_ready=on_upload_ready, now=clock.now())
     except (msgspec.ValidationError, msgspec.DecodeError, ValueError, KeyError) as exc:
         _log.error("fact_refused", queue=queue, message=message.id, error=str(exc))
     except Exception:

@@ -27,7 +27,7 @@ from buildpeer.local.processes import (
     wait_until,
     write_private,
 )
-from buildpeer.wiring import DERIVE, SCAN, STATUS, Queue, Rule, Step, Topology
+from buildpeer.wiring import ASSEMBLE, DERIVE, SCAN, STATUS, Queue, Rule, Step, Topology
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"  # ministack's only one
@@ -35,8 +35,10 @@ ROOT_KEY = "buildpeer-root"
 START_TIMEOUT_S = 15.0
 RULE_PREFIX = "buildpeer-"
 
-Person = Literal["api", "worker", "scan", "derive"]
-PEOPLE: tuple[Person, ...] = ("api", "worker", "scan", "derive")
+CHUNK_LIFE_DAYS = 16  # longer than any upload waits, so that this is only the net below the sweeper
+
+Person = Literal["api", "worker", "scan", "derive", "assemble"]
+PEOPLE: tuple[Person, ...] = ("api", "worker", "scan", "derive", "assemble")
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -150,27 +152,27 @@ def client_config(service: str) -> Config:
 
 
 def bootstrap(
-    ministack: Ministack, topology: Topology, *, uploads: str, derived: str, keys_file: Path
+    ministack: Ministack, topology: Topology, *, uploads: str, chunks: str, derived: str, keys_file: Path
 ) -> dict[Person, Key]:
     """Make or mend buckets, queues, rules and users; return each user's key, kept in `keys_file` between runs.
 
     Raises StackError with what ministack refused.
     """
     try:
-        _make_buckets(ministack.client("s3"), uploads=uploads, derived=derived)
+        _make_buckets(ministack.client("s3"), uploads=uploads, chunks=chunks, derived=derived)
         _make_queues(ministack.client("sqs"), topology.queues)
         _make_rules(ministack.client("events"), topology.rules)
-        allowed = policies(topology, uploads=uploads, derived=derived)
+        allowed = policies(topology, uploads=uploads, chunks=chunks, derived=derived)
         return _make_users(ministack.client("iam"), allowed, keys_file)
     except ClientError as exc:
         raise StackError(f"ministack refused to be set up: {exc}") from exc
 
 
 def policies(
-    topology: Topology, *, uploads: str, derived: str, region: str = REGION, account: str = ACCOUNT
+    topology: Topology, *, uploads: str, chunks: str, derived: str, region: str = REGION, account: str = ACCOUNT
 ) -> dict[Person, dict[str, Any]]:
     """The least each process needs, as IAM policy documents; they hold on AWS as they are."""
-    originals, pictures = f"arn:aws:s3:::{uploads}/*", f"arn:aws:s3:::{derived}/*"
+    originals, pieces, pictures = (f"arn:aws:s3:::{bucket}/*" for bucket in (uploads, chunks, derived))
 
     def queues(*steps: Step) -> list[str]:
         return [f"arn:aws:sqs:{region}:{account}:{queue.name}" for queue in topology.queues if queue.step in steps]
@@ -187,20 +189,37 @@ def policies(
         return _allow(["events:PutEvents"], [f"arn:aws:events:{region}:{account}:event-bus/default"], only)
 
     # Without the right to list, S3 answers 403 instead of 404 for what is gone.
-    read = _allow(["s3:GetObjectVersion"], [originals]) + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{uploads}"])
-    write = _allow(["s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"], [originals])
+    find = _allow(["s3:ListBucket"], [f"arn:aws:s3:::{uploads}"])
+    read = _allow(["s3:GetObjectVersion"], [originals]) + find
+    head = _allow(["s3:GetObject"], [originals]) + find
+    write = _allow(["s3:PutObject", "s3:ListMultipartUploadParts"], [originals])
+    give_up = _allow(["s3:AbortMultipartUpload"], [originals])
+    list_chunks = _allow(["s3:ListBucket"], [f"arn:aws:s3:::{chunks}"])
+    drop_chunks = list_chunks + _allow(["s3:DeleteObject"], [pieces])
     everything = [f"arn:aws:sqs:{region}:{account}:{queue.name}" for queue in topology.queues]
     statements: dict[Person, list[dict[str, Any]]] = {
-        "api": _allow(["s3:GetObject", "s3:GetObjectVersion"], [originals])
+        "api": read
+        + head
         + write
+        + give_up
+        + _allow(["s3:PutObject"], [pieces])
+        + drop_chunks
         + _allow(["s3:GetObject"], [pictures]),
-        "worker": _allow(["s3:GetObject"], [originals])
+        "worker": read
+        + head
         + write  # it joins the parts of a file whose phone is gone
-        + read
+        + give_up
+        + drop_chunks
         + consume(STATUS)
         + _allow(["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"], everything),
         "scan": read + consume(SCAN) + publish(facts.SOURCE_SCAN),
         "derive": read + _allow(["s3:PutObject"], [pictures]) + consume(DERIVE) + publish(facts.SOURCE_DERIVE),
+        "assemble": head
+        + write
+        + _allow(["s3:GetObject"], [pieces])
+        + drop_chunks
+        + consume(ASSEMBLE)
+        + publish(facts.SOURCE_ASSEMBLE),
     }
     return {person: {"Version": "2012-10-17", "Statement": each} for person, each in statements.items()}
 
@@ -212,13 +231,21 @@ def _allow(actions: list[str], resources: list[str], condition: dict[str, Any] |
     return [statement | {"Condition": condition} if condition else statement]
 
 
-def _make_buckets(s3: Any, *, uploads: str, derived: str) -> None:
+def _make_buckets(s3: Any, *, uploads: str, chunks: str, derived: str) -> None:
     there = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
-    for name in (uploads, derived):
+    for name in (uploads, chunks, derived):
         if name not in there:
             s3.create_bucket(Bucket=name)
         s3.put_bucket_cors(Bucket=name, CORSConfiguration={"CORSRules": [_CORS_RULE]})
     s3.put_bucket_versioning(Bucket=uploads, VersioningConfiguration={"Status": "Enabled"})
+    give_up: dict[str, Any] = {
+        "ID": "give-up",
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": CHUNK_LIFE_DAYS},
+    }
+    for name, rule in ((uploads, give_up), (chunks, give_up | {"Expiration": {"Days": CHUNK_LIFE_DAYS}})):
+        s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [rule]})
     notify: dict[str, Any] = {"EventBridgeConfiguration": {}}
     s3.put_bucket_notification_configuration(Bucket=uploads, NotificationConfiguration=notify)
 

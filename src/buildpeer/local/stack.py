@@ -51,7 +51,7 @@ LOOK_EVERY_S = 0.2
 LONGEST_PAUSE_S = 30.0
 
 Program = Literal["api", "worker", "functions"]
-Process = Literal["api", "worker", "scan", "derive", "functions", "admin"]
+Process = Literal["api", "worker", "scan", "derive", "assemble", "functions", "admin"]
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,6 +245,7 @@ class Stack:
             self.ministack,
             self.topology,
             uploads=_SETTINGS.uploads_bucket,
+            chunks=_SETTINGS.chunks_bucket,
             derived=_SETTINGS.derived_bucket,
             keys_file=self._data / "aws-keys.json",
         )
@@ -308,9 +309,11 @@ class Stack:
             return _prefixed(admin_database_url=admin_url, demo_password=self.secrets.demo_password)
         found = self._aws_settings()
         if process == "functions":
-            # It works for two users and gives each child the key of its own.
+            # It works for three users and gives each child the key of its own.
             found["TMPDIR"] = str(self._data / "tmp")
-            return found | self._named_key("scan", "SCAN_") | self._named_key("derive", "DERIVE_")
+            for person in ("scan", "derive", "assemble"):
+                found |= self._named_key(person)
+            return found
         found |= {
             "AWS_ACCESS_KEY_ID": self._keys[process].key_id,
             "AWS_SECRET_ACCESS_KEY": self._keys[process].secret,
@@ -334,16 +337,17 @@ class Stack:
                 aws_endpoint_url=self.ministack.url,
                 aws_region=aws.REGION,
                 uploads_bucket=_SETTINGS.uploads_bucket,
+                chunks_bucket=_SETTINGS.chunks_bucket,
                 derived_bucket=_SETTINGS.derived_bucket,
                 verdicts="scan",
             ),
         }
 
-    def _named_key(self, person: Person, name: str) -> dict[str, str]:
+    def _named_key(self, person: Person) -> dict[str, str]:
         key = self._keys[person]
         return {
-            f"{PREFIX}{name}AWS_ACCESS_KEY_ID": key.key_id,
-            f"{PREFIX}{name}AWS_SECRET_ACCESS_KEY": key.secret,
+            f"{PREFIX}{person.upper()}_AWS_ACCESS_KEY_ID": key.key_id,
+            f"{PREFIX}{person.upper()}_AWS_SECRET_ACCESS_KEY": key.secret,
         }
 
     # -- the supervisor ---------------------------------------------------------------------------------------

@@ -156,6 +156,11 @@ REASONS: dict[str, dict[str, str]] = {
         "pt": "O que chegou não é o que foi enviado. Envie o arquivo de novo.",
         "en": "What arrived is not what was sent. Upload the file again.",
     },
+    "chunks_differ": {
+        "es": "Los pedazos del archivo que llegaron no coinciden entre sí. Vuelva a subir el archivo.",
+        "pt": "Os pedaços do arquivo que chegaram não batem uns com os outros. Envie o arquivo de novo.",
+        "en": "The pieces of the file that arrived contradict each other. Upload the file again.",
+    },
     "processing_failed": {
         "es": "El archivo llegó, pero no pudimos procesarlo. Ya estamos avisados.",
         "pt": "O arquivo chegou, mas não conseguimos processá-lo. Já fomos avisados.",

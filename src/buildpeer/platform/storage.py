@@ -9,7 +9,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -24,6 +24,11 @@ from buildpeer.platform.config import Settings
 
 WRITE_LIFE = timedelta(hours=6)  # at most; temporary credentials may end sooner
 READ_LIFE = timedelta(minutes=5)
+_DELETED_AT_ONCE = 1000  # as many as S3 takes
+
+
+class StorageError(RuntimeError):
+    """S3 did only a part of what it was asked for."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -36,12 +41,16 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class SignedUrl(msgspec.Struct, frozen=True):
-    """A URL good for one request of `method`, with exactly these headers, until `expires_at`."""
+    """A URL good for one request of `method`, with exactly these headers, until `expires_at`.
+
+    `accelerated_url` asks the same of S3's faster door, where there is one.
+    """
 
     method: str
     url: str
     headers: dict[str, str]
     expires_at: datetime
+    accelerated_url: str | None = None
 
 
 class StoredObject(msgspec.Struct, frozen=True):
@@ -107,12 +116,21 @@ class StoredPart(msgspec.Struct, frozen=True):
 
     size: int
     etag: str
+    modified: datetime
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """One object as a listing shows it; `size` in bytes."""
+
+    key: str
+    size: int
+    modified: datetime
 
 
 class Storage:
     """The buckets of one data region.
 
-    `now` is the clock that signatures carry.
+    `now` is the clock that signatures carry. `chunks_bucket` is where pieces of originals wait to be joined.
     """
 
     def __init__(self, settings: Settings, *, now: Callable[[], datetime], threads: int = 8) -> None:
@@ -120,7 +138,10 @@ class Storage:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="s3")
         self._credentials = self._s3._request_signer._credentials
         self._region = settings.aws_region
-        self._endpoint = settings.public_s3_url or settings.aws_endpoint_url
+        self.chunks_bucket = settings.chunks_bucket
+        at_home = f"https://{{bucket}}.s3.{settings.aws_region}.amazonaws.com"
+        self._door: str = settings.public_s3_url or settings.aws_endpoint_url or at_home
+        self._faster_door = settings.s3_accelerated_url
         self._now = now
 
     def sign_write(self, *, bucket: str, key: str, size: int, content_type: str, sha256: bytes) -> SignedUrl:
@@ -135,18 +156,16 @@ class Storage:
             "if-none-match": "*",
             "x-amz-checksum-sha256": _base64(sha256),
         }
-        return self._sign("PUT", bucket=bucket, key=key, lifetime=WRITE_LIFE, headers=headers, query={})
+        return self._sign_put(bucket=bucket, key=key, headers=headers)
+
+    def sign_chunk(self, *, bucket: str, key: str, size: int) -> SignedUrl:
+        """A URL that can write `key` once, with `size` bytes."""
+        return self._sign_put(bucket=bucket, key=key, headers={"content-length": str(size), "if-none-match": "*"})
 
     def sign_part(self, *, bucket: str, key: str, multipart_id: str, number: int, size: int) -> SignedUrl:
         """A URL that can write one part of a multipart upload, of exactly `size` bytes."""
-        return self._sign(
-            "PUT",
-            bucket=bucket,
-            key=key,
-            lifetime=WRITE_LIFE,
-            headers={"content-length": str(size)},
-            query={"partNumber": str(number), "uploadId": multipart_id},
-        )
+        query = {"partNumber": str(number), "uploadId": multipart_id}
+        return self._sign_put(bucket=bucket, key=key, headers={"content-length": str(size)}, query=query)
 
     def sign_read(
         self, *, bucket: str, key: str, version_id: str | None, filename: str, content_type: str
@@ -157,7 +176,8 @@ class Storage:
             "response-content-type": content_type,
             **({"versionId": version_id} if version_id else {}),
         }
-        return self._sign("GET", bucket=bucket, key=key, lifetime=READ_LIFE, headers={}, query=query)
+        url, expires_at = self._sign("GET", self._door, bucket, key, lifetime=READ_LIFE, headers={}, query=query)
+        return SignedUrl("GET", url, {}, expires_at)
 
     async def head(self, *, bucket: str, key: str) -> StoredObject | None:
         """The newest version of an object, or None when there is none."""
@@ -193,10 +213,29 @@ class Storage:
                 if exc.response["Error"]["Code"] == "NoSuchUpload":
                     return None
                 raise
-            parts |= {part["PartNumber"]: StoredPart(part["Size"], part["ETag"]) for part in page.get("Parts", [])}
+            parts |= {part["PartNumber"]: _stored_part(part) for part in page.get("Parts", [])}
             if not page.get("IsTruncated"):
                 return parts
             marker = page["NextPartNumberMarker"]
+
+    async def list_objects(self, *, bucket: str, prefix: str) -> list[Listed]:
+        """Every object whose key begins with `prefix`, in the order of keys."""
+        found: list[Listed] = []
+        after: dict[str, str] = {}
+        while True:
+            page = await self._call("list_objects_v2", Bucket=bucket, Prefix=prefix, **after)
+            found += [Listed(each["Key"], each["Size"], each["LastModified"]) for each in page.get("Contents", [])]
+            if not page.get("IsTruncated"):
+                return found
+            after = {"ContinuationToken": page["NextContinuationToken"]}
+
+    async def delete_objects(self, *, bucket: str, keys: Sequence[str]) -> None:
+        """Remove objects of a bucket without versions; those that are gone already are fine."""
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            doomed = [{"Key": key} for key in keys[start : start + _DELETED_AT_ONCE]]
+            answer = await self._call("delete_objects", Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
+            if refused := answer.get("Errors"):
+                raise StorageError(f"{len(refused)} of {len(doomed)} objects not deleted: {refused[0].get('Code')}")
 
     async def complete_multipart(
         self, *, bucket: str, key: str, multipart_id: str, parts: Mapping[int, StoredPart]
@@ -232,23 +271,34 @@ class Storage:
         """Let go of the threads; calls under way are not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _sign_put(
+        self, *, bucket: str, key: str, headers: dict[str, str], query: Mapping[str, str] | None = None
+    ) -> SignedUrl:
+        def signed(door: str) -> tuple[str, datetime]:
+            return self._sign("PUT", door, bucket, key, lifetime=WRITE_LIFE, headers=headers, query=query or {})
+
+        url, expires_at = signed(self._door)
+        faster = signed(self._faster_door)[0] if self._faster_door else None
+        return SignedUrl("PUT", url, headers, expires_at, faster)
+
     def _sign(
         self,
         method: str,
-        *,
+        door: str,
         bucket: str,
         key: str,
+        *,
         lifetime: timedelta,
-        headers: dict[str, str],
-        query: dict[str, str],
-    ) -> SignedUrl:
+        headers: Mapping[str, str],
+        query: Mapping[str, str],
+    ) -> tuple[str, datetime]:
         now = self._now()
         credentials = self._current_credentials()
         if credentials.expires_at is not None:
             lifetime = min(lifetime, credentials.expires_at - now)
         url = presign(
             method=method,
-            url=self._url(bucket, key),
+            url=f"{_at(door, bucket)}/{quote(key, safe='/-_.~')}",
             credentials=credentials,
             region=self._region,
             now=now,
@@ -257,12 +307,7 @@ class Storage:
             query=query,
         )
         expires_at = now.replace(microsecond=0) + timedelta(seconds=int(lifetime.total_seconds()))
-        return SignedUrl(method, url, headers, expires_at.astimezone(UTC))
-
-    def _url(self, bucket: str, key: str) -> str:
-        if self._endpoint:
-            return f"{self._endpoint}/{bucket}/{quote(key, safe='/-_.~')}"
-        return f"https://{bucket}.s3.{self._region}.amazonaws.com/{quote(key, safe='/-_.~')}"
+        return url, expires_at.astimezone(UTC)
 
     def _current_credentials(self) -> Credentials:
         source = self._credentials
@@ -272,6 +317,15 @@ class Storage:
     async def _call(self, operation: str, **params: Any) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: getattr(self._s3, operation)(**params))
+
+
+def _at(door: str, bucket: str) -> str:
+    """A bucket behind a door: by its own host where the door has a place for the name, else by path."""
+    return door.replace("{bucket}", bucket) if "{bucket}" in door else f"{door}/{bucket}"
+
+
+def _stored_part(part: Mapping[str, Any]) -> StoredPart:
+    return StoredPart(part["Size"], part["ETag"], part["LastModified"])
 
 
 def _base64(digest: bytes) -> str:

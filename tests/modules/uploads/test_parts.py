@@ -20,6 +20,10 @@ CONTENT = bytes(range(256)) * (17 * MIB // 256) + b"the end"
 PARTS = [CONTENT[start : start + 8 * MIB] for start in range(0, len(CONTENT), 8 * MIB)]
 
 
+def spans(start: int, end: int) -> dict[str, int]:
+    return {"offset": start, "length": end - start}
+
+
 class Sender:
     """Somebody who sends one plan in three parts."""
 
@@ -70,17 +74,19 @@ async def test_a_plan_travels_in_parts_and_is_joined_when_all_have_arrived(
     sender = Sender(http, company, await company.hire())
     opened = await sender.open()
     assert opened["put"] is None
-    assert opened["upload"]["parts"] == {"size": 8 * MIB, "count": 3, "received": None}
-    assert (await sender.state())["parts"]["received"] == []
+    assert opened["upload"]["parts"] == {"size": 8 * MIB, "count": 3}
+    assert opened["upload"]["received"] is None
+    assert (await sender.state())["received"] == []
     assert await sender.send(3, 1) == [200, 200]
     state = await sender.state()
-    assert (state["state"], state["parts"]["received"]) == ("receiving", [1, 3])
+    assert (state["state"], state["received"]) == ("receiving", [spans(0, 8 * MIB), spans(16 * MIB, len(CONTENT))])
     early = await sender.post("completion")
-    assert (early.status_code, early.json()["code"], early.json()["missing_parts"]) == (409, "upload_incomplete", [2])
+    assert (early.status_code, early.json()["code"]) == (409, "upload_incomplete")
+    assert early.json()["missing"] == [spans(8 * MIB, 16 * MIB)]
     assert await sender.send(2) == [200]
     for _ in range(2):
         assert (await sender.post("completion")).json()["state"] == "stored"
-    assert (await sender.state())["parts"]["received"] == [1, 2, 3]
+    assert (await sender.state())["received"] == [spans(0, len(CONTENT))]
     upload = await sender.state()
     held = await worker_clients.storage.head(
         bucket="buildpeer-uploads", key=f"{upload['lane']}/{company.tenant_id}/{sender.upload_id}"
@@ -110,7 +116,7 @@ async def test_a_part_of_another_length_is_refused_by_its_signature(sender: Send
     signed = (await sender.post("urls", {"parts": [1]})).json()["parts"][0]["put"]
     short = await sender.http.put(signed["url"], content=b"short", headers=signed["headers"] | {"content-length": "5"})
     assert short.status_code == 403
-    assert (await sender.state())["parts"]["received"] == []
+    assert (await sender.state())["received"] == []
 
 
 async def test_a_file_of_one_part_takes_no_part_urls_and_a_large_one_no_whole_url(
@@ -139,8 +145,8 @@ async def test_a_multipart_upload_that_s3_has_lost_is_sent_anew_under_the_same_i
         u for u in s3.list_multipart_uploads(Bucket="buildpeer-uploads")["Uploads"] if sender.upload_id in u["Key"]
     ]
     s3.abort_multipart_upload(Bucket="buildpeer-uploads", Key=lost["Key"], UploadId=lost["UploadId"])
-    assert (await sender.state())["parts"]["received"] == []
-    assert (await sender.post("completion")).json()["missing_parts"] == [1, 2, 3]
+    assert (await sender.state())["received"] == []
+    assert (await sender.post("completion")).json()["missing"] == [spans(0, len(CONTENT))]
     assert await sender.send(1, 2, 3) == [200, 200, 200]
     assert (await sender.post("completion")).json()["state"] == "stored"
 
@@ -182,7 +188,10 @@ async def test_the_sweeper_gives_abandoned_parts_back(
 ) -> None:
     await sender.send(1)
     old = clock.now() - rules.IDLE_LIFE - timedelta(days=1)
-    assert await swept(worker_db, worker_clients.storage, admin, sender.upload_id, created_at=old) == "expired"
+    assert (
+        await swept(worker_db, worker_clients.storage, admin, sender.upload_id, created_at=old - rules.LIFE)
+        == "expired"
+    )
 
     async def gone() -> bool:
         uploads = stack.ministack.client("s3").list_multipart_uploads(Bucket="buildpeer-uploads").get("Uploads", [])

@@ -48,7 +48,8 @@ def run(settings: Settings, env: Mapping[str, str] | None = None) -> None:
     """Run every function until SIGTERM or SIGINT; what is under way gets five seconds to finish.
 
     `env` (this process's, unless given) holds a key pair per function: BUILDPEER_SCAN_AWS_ACCESS_KEY_ID,
-    BUILDPEER_SCAN_AWS_SECRET_ACCESS_KEY, BUILDPEER_DERIVE_… . Raises ConfigError when one is missing.
+    BUILDPEER_SCAN_AWS_SECRET_ACCESS_KEY, BUILDPEER_DERIVE_…, BUILDPEER_ASSEMBLE_… . Raises ConfigError when one is
+    missing.
     """
     configure_logging(settings, process="functions")
     stop = threading.Event()
@@ -236,6 +237,7 @@ def _child_env(settings: Settings, step: Step) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         f"{PREFIX}AWS_REGION": settings.aws_region,
         f"{PREFIX}UPLOADS_BUCKET": settings.uploads_bucket,
+        f"{PREFIX}CHUNKS_BUCKET": settings.chunks_bucket,
         f"{PREFIX}DERIVED_BUCKET": settings.derived_bucket,
         f"{PREFIX}LOG_LEVEL": settings.log_level,
         f"{PREFIX}LOG_JSON": str(settings.log_json).lower(),

@@ -10,11 +10,12 @@ from buildpeer import facts
 from buildpeer.modules.uploads import service
 from buildpeer.modules.uploads.rules import place_of
 from buildpeer.platform.db import Database
+from buildpeer.platform.storage import Storage
 
 _GUARDDUTY_VERDICTS = {"NO_THREATS_FOUND": "clean", "THREATS_FOUND": "infected"}
 
 
-async def on_fact(db: Database, body: str, *, on_ready: service.OnReady, now: datetime) -> None:
+async def on_fact(db: Database, storage: Storage, body: str, *, on_ready: service.OnReady, now: datetime) -> None:
     """Take one message of a status queue; the same message twice changes nothing.
 
     Raises msgspec.ValidationError or ValueError for a message that is none of ours, so that it ends in the
@@ -22,6 +23,11 @@ async def on_fact(db: Database, body: str, *, on_ready: service.OnReady, now: da
     """
     # No text of ours holds NUL, and Postgres keeps none; a camera or a scanner may say it all the same.
     event = msgspec.json.decode(body.replace("\\u0000", ""), type=facts.Event)
+    if (event.source, event.detail_type) == (facts.SOURCE_ASSEMBLE, facts.PART_ASSEMBLED):
+        part = msgspec.json.decode(event.detail, type=facts.PartAssembled)
+        place = place_of(part.object.key)
+        await service.part_assembled(db, storage, bucket=part.bucket.name, place=place, outcome=part.outcome, now=now)
+        return
     read = _READERS.get((event.source, event.detail_type))
     if read is None:
         raise ValueError(f"no fact of ours: {event.source} {event.detail_type}")

@@ -8,9 +8,11 @@ import msgspec
 from litestar import Controller, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from buildpeer import layout
+from buildpeer.layout import Range
 from buildpeer.modules.uploads import rules, service
 from buildpeer.modules.uploads.rules import Kind, NewUpload, State, Upload
-from buildpeer.modules.uploads.service import Opened, PartUrl
+from buildpeer.modules.uploads.service import ChunkUrl, Opened, PartUrl
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
@@ -31,17 +33,18 @@ from buildpeer.platform.storage import SignedUrl
 
 
 class Parts(msgspec.Struct):
-    """How a file over 8 MiB travels: `count` parts of `size` bytes, the last one shorter, and those that have arrived
-    (null where nobody looked: only the answer for one upload asks S3).
-    """
+    """How a file over 8 MiB is cut: `count` parts of `size` bytes, the last one shorter."""
 
     size: int
     count: int
-    received: list[int] | None = None
 
 
 class UploadView(msgspec.Struct, kw_only=True):
-    """An upload as clients see it; `verified`: the SHA-256 of what S3 holds was computed, and is the declared one."""
+    """An upload as clients see it; `verified`: the SHA-256 of what S3 holds was computed, and is the declared one.
+
+    `received`: what has arrived and is never sent again (null where nobody looked: only the answer for one upload asks
+    S3).
+    """
 
     upload_id: UUID
     project_id: UUID
@@ -60,6 +63,7 @@ class UploadView(msgspec.Struct, kw_only=True):
     verified: bool
     document_id: UUID | None
     parts: Parts | None
+    received: list[Range] | None
 
 
 class ItemProblem(msgspec.Struct):
@@ -94,16 +98,18 @@ class Batch(msgspec.Struct):
 
 
 class WantedUrls(msgspec.Struct):
-    """Which parts to send; none for a file that travels whole."""
+    """Which parts and chunks to send; none for a file that travels whole."""
 
     parts: list[int] = []
+    chunks: list[Range] = []
 
 
 class WriteUrls(msgspec.Struct):
-    """Where to send an upload's bytes: the whole, or each part that was asked for."""
+    """Where to send an upload's bytes: the whole, or each part and chunk that was asked for."""
 
     put: SignedUrl | None = None
     parts: list[PartUrl] = []
+    chunks: list[ChunkUrl] = []
 
 
 class UploadsController(Controller):
@@ -157,13 +163,15 @@ class UploadsController(Controller):
         now: NowDep,
         data: JSONBody[WantedUrls | None] = None,
     ) -> WriteUrls:
-        """Write URLs for one's own upload that still awaits bytes: for the whole file, or for up to 64 parts of it."""
-        if data is None or not data.parts:
-            return WriteUrls(put=await service.sign_whole(db, storage, caller=caller, upload_id=upload_id))
-        signed = await service.sign_parts(db, storage, caller=caller, upload_id=upload_id, numbers=data.parts, now=now)
-        return WriteUrls(parts=signed)
+        """Write URLs for one's own upload that still awaits bytes: for the whole file, or for up to 64 pieces of it."""
+        if data is None or not (data.parts or data.chunks):
+            return WriteUrls(put=await service.sign_whole(db, storage, caller=caller, upload_id=upload_id, now=now))
+        parts, chunks = await service.sign_pieces(
+            db, storage, caller=caller, upload_id=upload_id, parts=data.parts, chunks=data.chunks, now=now
+        )
+        return WriteUrls(parts=parts, chunks=chunks)
 
-    @post("/uploads/{upload_id:uuid}/completion", status_code=200, summary="Complete a file that came in parts")
+    @post("/uploads/{upload_id:uuid}/completion", status_code=200, summary="Complete a file that came in pieces")
     async def complete(
         self,
         *,
@@ -174,7 +182,7 @@ class UploadsController(Controller):
         now: NowDep,
         language: LanguageDep,
     ) -> UploadView:
-        """Join the parts once all have arrived; 409 upload_incomplete names the `missing_parts`."""
+        """Make the whole once every byte has arrived; 409 upload_incomplete names the `missing` ranges."""
         completed = await service.complete(db, storage, caller=caller, upload_id=upload_id, now=now)
         return view(completed, language)
 
@@ -196,7 +204,7 @@ class UploadsController(Controller):
     async def get_upload(
         self, upload_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, storage: StorageDep, language: LanguageDep
     ) -> UploadView:
-        """The state of an upload, and which of its parts have arrived."""
+        """The state of an upload, and which of its bytes have arrived."""
         upload = await service.get_upload(db, caller=caller, upload_id=upload_id)
         return view(upload, language, await service.received(storage, upload))
 
@@ -225,7 +233,7 @@ class UploadsController(Controller):
         return page(views, limit, lambda v: [v.created_at, v.upload_id])
 
 
-def view(upload: Upload, language: str, received: list[int] | None = None) -> UploadView:
+def view(upload: Upload, language: str, received: list[Range] | None = None) -> UploadView:
     """An upload in the words and the language of the caller."""
     return UploadView(
         upload_id=upload.upload_id,
@@ -244,7 +252,8 @@ def view(upload: Upload, language: str, received: list[int] | None = None) -> Up
         updated_at=upload.updated_at,
         verified=upload.derived is not None and upload.derived.sha256 == upload.sha256.hex(),
         document_id=upload.upload_id if upload.state == "ready" else None,
-        parts=Parts(rules.PART_SIZE, count, received) if (count := rules.part_count(upload.size_bytes)) > 1 else None,
+        parts=Parts(layout.PART_SIZE, count) if (count := layout.part_count(upload.size_bytes)) > 1 else None,
+        received=received,
     )
 
 

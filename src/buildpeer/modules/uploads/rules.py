@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from buildpeer.facts import FileDerived, Verdict
+from buildpeer.layout import MIB, Range, check_chunk, part_count, part_range
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.ids import is_uuid7
 
@@ -36,8 +37,6 @@ AWAITING_BYTES: frozenset[str] = frozenset(("requested", "receiving"))
 
 MAX_BATCH = 1000
 URLS_PER_BATCH = 50
-MIB = 1024 * 1024
-PART_SIZE = 8 * MIB  # bytes; a file up to this travels whole, a larger one in parts of this
 SIZE_LIMITS: dict[str, int] = {"plan": 200 * MIB, "photo": 50 * MIB, "report": 100 * MIB}
 URLS_PER_CALL = 64
 BUSY_TENANT = 50  # open uploads above which a tenant's next ones travel in the bulk lane
@@ -45,7 +44,9 @@ UPLOADERS = frozenset(("owner", "manager", "residente", "empleado_obra"))
 
 FIRST_CHECK = timedelta(seconds=30)
 SLOWEST_CHECK = timedelta(hours=1)
-IDLE_LIFE = timedelta(days=7)
+FIRST_LOOK = timedelta(minutes=1)
+IDLE_LIFE = timedelta(days=7)  # without a byte or a call
+LIFE = timedelta(days=14)  # of an upload whose bytes don't become whole
 MAX_REDRIVES = 10
 
 _CONTENT_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
@@ -169,25 +170,27 @@ def same_content(upload: Upload, new: NewUpload, *, project_id: UUID, person_id:
     )
 
 
-def part_count(size_bytes: int) -> int:
-    """Into how many parts a file goes; a file of one part travels whole."""
-    return -(-size_bytes // PART_SIZE)
+def pieces(size_bytes: int, parts: Collection[int], chunks: Collection[Range]) -> list[Range]:
+    """Where the parts (of a file that has several) and then the chunks lie that somebody wants to send.
 
-
-def part_length(size_bytes: int, number: int) -> int:
-    """How many bytes part `number` (from 1) has: all PART_SIZE, but for the last.
-
-    Raises Problem invalid for a part that the file doesn't have.
+    Raises Problem invalid for more than URLS_PER_CALL, and for what the file doesn't have.
     """
-    if not 1 <= number <= part_count(size_bytes):
-        raise Problem("invalid", f"The file has parts 1 to {part_count(size_bytes)}, not {number}")
-    return min(PART_SIZE, size_bytes - (number - 1) * PART_SIZE)
+    if not 1 <= len(parts) + len(chunks) <= URLS_PER_CALL:
+        raise Problem("invalid", f"Name 1 to {URLS_PER_CALL} parts and chunks")
+    if parts and part_count(size_bytes) == 1:
+        raise Problem("invalid", "This file has one part, which travels whole or in chunks")
+    try:
+        for chunk in chunks:
+            check_chunk(size_bytes, chunk)
+        return [*(part_range(size_bytes, number) for number in parts), *chunks]
+    except ValueError as exc:
+        raise Problem("invalid", str(exc)) from exc
 
 
-def received_parts(size_bytes: int, held: Mapping[int, int]) -> list[int]:
+def standing_parts(size_bytes: int, held: Mapping[int, int]) -> dict[int, Range]:
     """The parts that S3 holds whole, of `held` {number: bytes}; one of another length counts as not there."""
-    numbers = range(1, part_count(size_bytes) + 1)
-    return [number for number in numbers if held.get(number) == part_length(size_bytes, number)]
+    every = {number: part_range(size_bytes, number) for number in range(1, part_count(size_bytes) + 1)}
+    return {number: place for number, place in every.items() if held.get(number) == place.length}
 
 
 def learn(upload: Upload, **facts: Any) -> Upload:
@@ -241,3 +244,13 @@ def next_check(state: str, *, redrives: int, now: datetime) -> datetime | None:
     if state in ENDS:
         return None
     return now + min(FIRST_CHECK * 2 ** min(redrives, 10), SLOWEST_CHECK)
+
+
+def next_look(active_at: datetime, *, now: datetime) -> datetime:
+    """When the sweeper looks again at an upload that awaits bytes: the longer its silence, the later."""
+    return now + min(max(FIRST_LOOK, now - active_at), SLOWEST_CHECK)
+
+
+def is_over(upload: Upload, active_at: datetime, *, now: datetime) -> bool:
+    """Whether an upload that lacks bytes is waited for no longer."""
+    return now - active_at > IDLE_LIFE or now - upload.created_at > LIFE

@@ -27,12 +27,23 @@ where tenant_id = $1 and ($2::uuid is null or project_id = $2) and ($3::text is 
   and ($4::timestamptz is null or (created_at, upload_id) < ($4, $5))
 order by created_at desc, upload_id desc limit $6
 """  # noqa: S608
-BEGIN_PARTS = f"""
-update uploads set multipart_id = $3, state = 'receiving', updated_at = $4, check_at = $5
-where tenant_id = $1 and upload_id = $2 and multipart_id is null and state in ('requested', 'receiving')
+TOUCH = f"""
+update uploads set state = case when $3 then 'receiving' else state end, updated_at = $4, check_at = $5
+where tenant_id = $1 and upload_id = $2 and state in ('requested', 'receiving')
 returning {_COLUMNS}
 """  # noqa: S608
-FORGET_PARTS = "update uploads set multipart_id = null where tenant_id = $1 and upload_id = $2 and multipart_id = $3"
+BEGIN_PARTS = f"""
+update uploads set multipart_id = $3
+where tenant_id = $1 and upload_id = $2 and multipart_id is not distinct from $4
+  and state in ('requested', 'receiving', 'stored')
+returning {_COLUMNS}
+"""  # noqa: S608
+REOPEN = f"""
+update uploads set multipart_id = $4, state = 'receiving', updated_at = $5, check_at = $6
+where tenant_id = $1 and upload_id = $2 and multipart_id is not distinct from $3
+  and state in ('requested', 'receiving', 'stored') and version_id is null
+returning {_COLUMNS}
+"""  # noqa: S608
 STORED = f"""
 update uploads set state = 'stored', updated_at = $3, check_at = $4
 where tenant_id = $1 and upload_id = $2 and state in ('requested', 'receiving')
@@ -104,17 +115,26 @@ async def page(
     return records(await tx.all(PAGE, tx.tenant_id, project_id, state, time, upload_id, limit), Upload)
 
 
-async def begin_parts(
-    tx: Transaction, upload_id: UUID, multipart_id: str, *, now: datetime, check_at: datetime | None
+async def touch(
+    tx: Transaction, upload_id: UUID, *, receiving: bool, now: datetime, check_at: datetime
 ) -> Upload | None:
-    """Bind an upload to a multipart upload of S3; None if it has one already or takes no more bytes."""
-    row = await tx.one(BEGIN_PARTS, tx.tenant_id, upload_id, multipart_id, now, check_at)
+    """Note that its sender is alive, and whether pieces are on their way; None if it takes no more bytes."""
+    row = await tx.one(TOUCH, tx.tenant_id, upload_id, receiving, now, check_at)
     return None if row is None else record(row, Upload)
 
 
-async def forget_parts(tx: Transaction, upload_id: UUID, multipart_id: str) -> None:
-    """Unbind an upload from a multipart upload that S3 has lost."""
-    await tx.run(FORGET_PARTS, tx.tenant_id, upload_id, multipart_id)
+async def begin_parts(tx: Transaction, upload_id: UUID, multipart_id: str, *, instead_of: str | None) -> Upload | None:
+    """Bind an upload to a multipart upload of S3; None if it has another one than before, or needs none any more."""
+    row = await tx.one(BEGIN_PARTS, tx.tenant_id, upload_id, multipart_id, instead_of)
+    return None if row is None else record(row, Upload)
+
+
+async def reopen(
+    tx: Transaction, upload: Upload, *, multipart_id: str | None, now: datetime, check_at: datetime
+) -> Upload | None:
+    """Let an upload take bytes again that S3 has lost; None if it isn't any more as `upload` says."""
+    row = await tx.one(REOPEN, tx.tenant_id, upload.upload_id, upload.multipart_id, multipart_id, now, check_at)
+    return None if row is None else record(row, Upload)
 
 
 async def stored(tx: Transaction, upload_id: UUID, *, now: datetime, check_at: datetime | None) -> Upload | None:

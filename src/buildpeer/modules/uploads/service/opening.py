@@ -7,10 +7,12 @@ from uuid import UUID
 
 import msgspec
 
+from buildpeer import layout
 from buildpeer.modules.projects import facade as projects
 from buildpeer.modules.uploads import events, rules, store
 from buildpeer.modules.uploads.rules import NewUpload, Place, Upload
-from buildpeer.modules.uploads.service.receiving import get_upload, give_up_parts, sign
+from buildpeer.modules.uploads.service.joining import give_up
+from buildpeer.modules.uploads.service.receiving import get_upload, sign
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database, Transaction
 from buildpeer.platform.errors import Problem
@@ -91,7 +93,7 @@ async def cancel(db: Database, storage: Storage, *, caller: Caller, upload_id: U
         if cancelled is not None:
             await tx.announce([events.news(events.CHANGED, cancelled)])
     if cancelled is not None:
-        await give_up_parts(storage, cancelled)
+        await give_up(storage, cancelled)
         return cancelled
     upload = await get_upload(db, caller=caller, upload_id=upload_id)
     if upload.state != "cancelled":
@@ -121,7 +123,7 @@ def _with_urls(storage: Storage, opened: list[Opened]) -> list[Opened]:
     waiting = [
         i
         for i, o in enumerate(opened)
-        if o.upload and o.upload.state in rules.AWAITING_BYTES and rules.part_count(o.upload.size_bytes) == 1
+        if o.upload and o.upload.state in rules.AWAITING_BYTES and layout.part_count(o.upload.size_bytes) == 1
     ]
     for i in waiting[: rules.URLS_PER_BATCH]:
         upload = opened[i].upload

@@ -12,9 +12,9 @@ from buildpeer import facts as f
 from buildpeer import wiring
 from buildpeer.modules.uploads import rules, store
 from buildpeer.modules.uploads.rules import Upload
-from buildpeer.modules.uploads.service.receiving import give_up_parts, join
+from buildpeer.modules.uploads.service.joining import Held, advance, give_up, look
 from buildpeer.modules.uploads.service.settling import OnReady, become, end
-from buildpeer.platform.db import Database, Scope, Transaction
+from buildpeer.platform.db import Database, Scope
 from buildpeer.platform.messaging import Outgoing
 from buildpeer.platform.storage import Storage
 
@@ -72,31 +72,67 @@ async def _sweep_one(
     scope = Scope(tenant_id, None, f"sweep:{upload_id}")
     async with db.transaction(scope) as tx:
         seen = (await store.by_ids(tx, [upload_id]))[0]
-    held = await storage.head(bucket=seen.bucket, key=seen.key)
-    if held is None and seen.multipart_id and await join(storage, seen) is None:
-        held = await storage.head(bucket=seen.bucket, key=seen.key)  # all there, and the phone was gone
+    held = await look(storage, seen)
+    if held.whole is None:
+        held = await _await_bytes(db, storage, scope, seen, held, queues=queues, backlog=backlog, now=now)
+    if (whole := held.whole) is None:
+        return
     queue = wiring.queue_name(_step(seen), seen.lane)
     idle = queue in queues and await backlog(queue) == 0
     async with db.transaction(scope) as tx:
         upload = await store.lock(tx, upload_id)
         if upload is None or upload.state in rules.ENDS:
             return
-        if held is None:
-            if now - upload.created_at > rules.IDLE_LIFE:
-                await end(tx, upload, "expired", "never_arrived", now=now)
-                await give_up_parts(storage, upload)
-            else:
-                await _look_later(tx, upload, now=now)
-            return
         if upload.version_id is None:
-            upload = await become(tx, upload, {"version_id": held.version_id}, on_ready=on_ready, now=now)
+            upload = await become(tx, upload, {"version_id": whole.version_id}, on_ready=on_ready, now=now)
         if upload.redrives >= rules.MAX_REDRIVES:
             await end(tx, upload, "failed", "processing_failed", now=now)
             return
         if idle:
             _log.info("upload_redriven", upload_id=str(upload_id), state=upload.state, redrives=upload.redrives)
-            await tx.announce([_redrive(upload, size=held.size, etag=held.etag)])
-        await _look_later(tx, upload, now=now, counts=idle)
+            await tx.announce([_redrive(upload, size=whole.size, etag=whole.etag)])
+        upload = msgspec.structs.replace(upload, redrives=upload.redrives + idle)
+        check_at = rules.next_check(upload.state, redrives=upload.redrives, now=now)
+        await store.save(tx, upload, now=upload.updated_at, check_at=check_at)
+
+
+async def _await_bytes(
+    db: Database,
+    storage: Storage,
+    scope: Scope,
+    seen: Upload,
+    held: Held,
+    *,
+    queues: frozenset[str],
+    backlog: Backlog,
+    now: datetime,
+) -> Held:
+    """Finish an upload whose bytes are all there in pieces, wait for the others', and end what is waited for in vain.
+
+    Returns what S3 holds then.
+    """
+    active_at = max(seen.updated_at, held.newest or seen.updated_at)
+    if not held.missing or not rules.is_over(seen, active_at, now=now):
+        queue = wiring.queue_name(wiring.ASSEMBLE, seen.lane)
+        idle = queue in queues and await backlog(queue) == 0
+        held = await advance(db, storage, scope=scope, upload=seen, held=held, now=now, ask=idle)
+        over = False
+    else:
+        over = True
+    if held.whole is not None:
+        return held
+    async with db.transaction(scope) as tx:
+        upload = await store.lock(tx, seen.upload_id)
+        if upload is None or upload.state in rules.ENDS:
+            return held
+        if over and upload == seen:
+            await end(tx, upload, "expired", "never_arrived", now=now)
+        else:
+            over = False
+            await store.save(tx, upload, now=upload.updated_at, check_at=rules.next_look(active_at, now=now))
+    if over:
+        await give_up(storage, seen)
+    return held
 
 
 def _step(upload: Upload) -> wiring.Step:
@@ -112,9 +148,3 @@ def _redrive(upload: Upload, *, size: int, etag: str) -> Outgoing:
     else:
         body = f.event(f.SOURCE_S3, f.OBJECT_CREATED, f.ObjectCreated(bucket, stored))
     return Outgoing(wiring.queue_name(_step(upload), upload.lane), "redrive", body)
-
-
-async def _look_later(tx: Transaction, upload: Upload, *, now: datetime, counts: bool = True) -> None:
-    upload = msgspec.structs.replace(upload, redrives=upload.redrives + counts)
-    check_at = rules.next_check(upload.state, redrives=upload.redrives, now=now)
-    await store.save(tx, upload, now=upload.updated_at, check_at=check_at)
