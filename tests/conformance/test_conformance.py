@@ -44,6 +44,9 @@ CAUGHT = [
 PUSH_LACKS = {
     "busy-s3": "it does not read Retry-After in S3's answers",
     "portal": "it takes a 302 for S3's last word",
+    "killed": "it does not read `received` as ranges",
+    "incomplete": "it does not read `missing` as ranges",
+    "no-such-upload": "it does not read `missing` as ranges",
 }
 
 
@@ -62,7 +65,7 @@ def signed_in(site: Site) -> dict[str, str]:
 
 
 async def judged(site: Site, command: list[str], scenario: str) -> Verdict:
-    client = Client(command, signed_in(site), timeout_s=90)
+    client = Client(command, signed_in(site), timeout_s=60)
     return await play(BY_NAME[scenario](), client, url=site.api, project=None)
 
 
