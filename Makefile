@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up check test test-chaos test-long test-s3 bench-kickoff bench-api lock openapi clean
+.PHONY: help setup up check test test-chaos test-long test-s3 bench-kickoff bench-api lock openapi vectors clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +39,7 @@ test: setup ## Unit, architecture, Postgres, S3 and journey tests
 test-chaos: setup ## A push while everything is killed; BUILDPEER_CHAOS_SEED replays one
 	@$(BIN)/pytest -s -m chaos tests/chaos
 
-test-long: setup ## What takes minutes: the same with 500 files
+test-long: setup ## What takes minutes: the same with 500 files, every conformance scenario
 	@$(BIN)/pytest -s -m long tests
 
 test-s3: setup ## The S3 tests against ministack and against SeaweedFS
@@ -58,6 +58,9 @@ lock: ## Renew the locks from requirements/*.in
 
 openapi: setup ## Write docs/openapi.json from the code
 	@$(BIN)/buildpeer openapi > docs/openapi.json
+
+vectors: setup ## Write docs/guides/upload-protocol.json from the code
+	@$(BIN)/python -m tests.conformance.vectors > docs/guides/upload-protocol.json
 
 clean: ## Remove what was built; keeps the data of `make up`
 	@rm -rf .venv .venv-ministack build .pytest_cache .ruff_cache

@@ -73,3 +73,9 @@ def test_the_house_itself_keeps_every_contract() -> None:
         check=False,
     )
     assert answer.returncode == 0, answer.stdout
+
+
+def test_what_judges_clients_may_not_look_into_the_house(copy: Path) -> None:
+    path = copy / "buildpeer" / "conformance" / "rules.py"
+    path.write_text(f"{path.read_text()}\nimport buildpeer.layout\n")
+    assert lint(copy, "client-alone").returncode == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from buildpeer.client.commands import COMMANDS
+from buildpeer.conformance.command import conformance
 from buildpeer.platform.config import ConfigError, Settings
 
 
@@ -20,6 +21,7 @@ def main() -> None:
 
 for _command in COMMANDS:
     main.add_command(_command)
+main.add_command(conformance)
 
 
 def _settings(*needed: str) -> Settings:
