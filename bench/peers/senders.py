@@ -1,0 +1,164 @@
+"""How others bring a file to S3: a whole signed PUT, signed parts of 5 MiB, tus. Each tries as long as ours does.
+
+Timeouts and pauses are those of `buildpeer push`: a file is given up after eight failures in a row without progress.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+CONNECTIONS = 8
+PART = 5 * 1024 * 1024
+_FAILURES, _FIRST_S, _LONGEST_S = 8, 1.0, 60.0
+_TIMEOUT = httpx.Timeout(30.0, connect=10.0, write=60.0, pool=None)
+_BLOCK = 64 * 1024
+_TUS = {"Tus-Resumable": "1.0.0"}
+
+
+class GaveUpError(Exception):
+    """Nothing has got through for the whole patience."""
+
+
+class Refused(Exception):  # noqa: N818  (an answer, not a mistake)
+    """The other side said no."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+
+
+class Patience:
+    """Counts failures in a row."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def progress(self) -> None:
+        """Something got through."""
+        self._failures = 0
+
+    async def failed(self, error: Exception) -> None:
+        """Pause before the next try, longer each time; raises GaveUpError when it was the last."""
+        self._failures += 1
+        if self._failures >= _FAILURES:
+            raise GaveUpError(str(error) or type(error).__name__) from error
+        if isinstance(error, Refused) and error.status == 403 and self._failures == 1:
+            return  # a fresh URL may do at once
+        await asyncio.sleep(min(_LONGEST_S, _FIRST_S * 2 ** (self._failures - 1)) * random.uniform(0.5, 1))
+
+
+async def send(how: str, api: str, path: Path) -> str:
+    """Bring the file to S3 as `how` (put, multipart or tus) does; the key it has there. Raises GaveUpError."""
+    ways = {"put": _put, "multipart": _multipart, "tus": _tus}
+    async with httpx.AsyncClient(timeout=_TIMEOUT, limits=httpx.Limits(max_connections=CONNECTIONS)) as http:
+        return await ways[how](http, api, path)
+
+
+async def _put(http: httpx.AsyncClient, api: str, path: Path) -> str:
+    size = path.stat().st_size
+
+    async def once() -> None:
+        signed = await _asked(http, f"{api}/puts", {"name": path.name, "size": size})
+        await _send(http, "PUT", signed["url"], path, 0, size)
+
+    await _patiently(once)
+    return path.name
+
+
+async def _multipart(http: httpx.AsyncClient, api: str, path: Path) -> str:
+    size = path.stat().st_size
+    if size < PART:
+        return await _put(http, api, path)
+    starts = range(0, size, PART)
+    begun = await _patiently(lambda: _asked(http, f"{api}/multiparts", {"name": path.name, "parts": len(starts)}))
+    urls: dict[str, str] = begun["urls"]
+
+    async def part(number: int, start: int) -> str:
+        async def once() -> str:
+            try:
+                length = min(PART, size - start)
+                return (await _send(http, "PUT", urls[str(number)], path, start, length)).headers["etag"]
+            except Refused as error:
+                if error.status == 403:
+                    signed = await _asked(http, f"{api}/parts", begun | {"parts": [number], "urls": {}})
+                    urls.update(signed["urls"])
+                raise
+
+        return await _patiently(once)
+
+    etags = await asyncio.gather(*(part(number, start) for number, start in enumerate(starts, 1)))
+    await _patiently(lambda: _asked(http, f"{api}/completions", begun | {"etags": etags, "urls": {}}))
+    return path.name
+
+
+async def _tus(http: httpx.AsyncClient, api: str, path: Path) -> str:
+    """https://tus.io/protocols/resumable-upload: create, PATCH from the offset, after a fault HEAD for the offset."""
+    size = path.stat().st_size
+
+    async def create() -> str:
+        made = await http.post(f"{api}/files", headers=_TUS | {"Upload-Length": str(size)})
+        return str(httpx.URL(api).join(_checked(made).headers["location"]))
+
+    url = await _patiently(create)
+    patience, offset, unsure = Patience(), 0, False
+    while offset < size:
+        try:
+            if unsure:
+                found = int(_checked(await http.head(url, headers=_TUS)).headers["upload-offset"])
+                if found > offset:
+                    patience.progress()
+                offset, unsure = found, False
+                continue
+            headers = _TUS | {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+            answer = await _send(http, "PATCH", url, path, offset, size - offset, headers)
+            offset = int(answer.headers["upload-offset"])
+        except (httpx.HTTPError, Refused) as error:
+            unsure = True
+            await patience.failed(error)
+    return url.rsplit("/", 1)[1]
+
+
+async def _patiently(attempt: Callable[[], Awaitable[Any]]) -> Any:
+    patience = Patience()
+    while True:
+        try:
+            return await attempt()
+        except (httpx.HTTPError, Refused) as error:
+            await patience.failed(error)
+
+
+async def _asked(http: httpx.AsyncClient, url: str, body: dict[str, Any]) -> Any:
+    return _checked(await http.post(url, json=body)).json()
+
+
+async def _send(
+    http: httpx.AsyncClient,
+    method: str,
+    url: str,
+    path: Path,
+    start: int,
+    length: int,
+    headers: dict[str, str] | None = None,
+) -> httpx.Response:
+    async def body() -> AsyncGenerator[bytes]:
+        with path.open("rb") as file:
+            file.seek(start)
+            for sent in range(0, length, _BLOCK):
+                yield file.read(min(_BLOCK, length - sent))
+
+    content = body()
+    try:
+        named = {"Content-Length": str(length)} | (headers or {})
+        return _checked(await http.request(method, url, content=content, headers=named))
+    finally:
+        await content.aclose()
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    if not response.is_success:
+        raise Refused(response.status_code)
+    return response
