@@ -1,12 +1,14 @@
 """`make bench-field`: files from a phone on a bad link, sent by `buildpeer push` and by what others have.
 
-Each cell is one client on one kind of link: many links side by side, one phone on each, file after file. `put` sends the
-whole file to a signed URL and begins anew after a fault, `multipart` does so with parts of 5 MiB, `tus` goes on where it
-was, through a server of tus.io's own packages. All have the same links, files, timeouts and patience, and 8 connections.
+Each cell is one client on one kind of link: many links side by side, one phone on each, file after file. `put` sends
+the whole file to a signed URL and begins anew after a fault, `multipart` does so with parts of 5 MiB, `tus` goes on
+where it was, through a server of tus.io's own packages. All have the same links, files, timeouts and patience, and 8
+connections.
 
 A file's time ends when its sender knows that every byte is in S3; a failed file's is infinite, told as null. It counts
 as a success if S3 then holds those very bytes. `waste` is what crossed the uplink, headers and all, over the bytes that
-arrived; `of_limit` is the p95 of time over the least that the link allows: size over rate, and the outages met.
+arrived; `of_limit` is the p95 of time over the least that the link allows: size over rate, and the outages met. `busy`
+is the share of all cores that worked meanwhile, on whatever: near 1, the machine was measured and not the link.
 
 Cuts and silences are made by a TCP proxy, on links and clients whose clock runs `faster` (see `peers.clock`); times are
 told as of the slow clock. Packet loss needs real packets, and so root (see `link_tun`); that runs in real time.
@@ -168,6 +170,7 @@ def _as_asked(profile: Profile, asked: argparse.Namespace) -> Profile:
         files=files,
         links=min(files, asked.links or (2 if asked.short else profile.links)),
         sizes=(low / 10, high / 10) if asked.short else profile.sizes,
+        outage_each_s=profile.outage_each_s / 10 if asked.short else profile.outage_each_s,
     )
 
 
@@ -188,7 +191,7 @@ def measure(place: Path, profiles: Mapping[str, Profile], clients: Sequence[str]
             for client, door in doors.items():
                 say(f"{name}: {client}")
                 home = place / "home" / name / client
-                phones = _Phones(profile, client, door, site, home, files, seed=seed + number)
+                phones = _Phones(profile, client, door, site=site, home=home, files=files, seed=seed + number)
                 cells[client], busy = phones.cell()
                 busiest = max(busiest, busy)
                 say(f"{name}: {client}: {json.dumps(cells[client])}")
@@ -323,7 +326,15 @@ class _Phones:
     """All phones of one cell."""
 
     def __init__(
-        self, profile: Profile, client: str, door: Door, site: Site, home: Path, files: Sequence[Path], *, seed: int
+        self,
+        profile: Profile,
+        client: str,
+        door: Door,
+        *,
+        site: Site,
+        home: Path,
+        files: Sequence[Path],
+        seed: int,
     ) -> None:
         self._profile = profile
         self._weather = profile.weather.faster(profile.faster)
@@ -332,6 +343,7 @@ class _Phones:
         self._site = site
         self._home = home
         self._files = files
+        self._sizes = {path: path.stat().st_size for path in files}
         self._seed = seed
         ports = site.stack.config.ports
         self._ports = {ports.api: int(door.front.url.rsplit(":", 1)[1]), ports.s3: ports.s3}
@@ -402,7 +414,7 @@ class _Phones:
                     stdin.write(b"go\n")
                 elif "begin" in told:
                     began = float(told["at"])
-                    size = files[told["begin"]].stat().st_size
+                    size = self._sizes[files[told["begin"]]]
                     if self._profile.outage_each_s:
                         after = dice.uniform(0, size / self._weather.up_rate)
                         link.outages.add(began + after, self._profile.outage_each_s / self._profile.faster)
@@ -414,9 +426,11 @@ class _Phones:
                 process.kill()
             await process.wait()
         if len(sent) < len(files):
-            log = (self._home / str(number) / "phone.log").read_text()
-            raise RuntimeError(f"a phone ended with {process.returncode}:\n{log[-3000:]}")
+            raise RuntimeError(f"a phone ended with {process.returncode}:\n{self._log(number)[-3000:]}")
         return sent
+
+    def _log(self, number: int) -> str:
+        return (self._home / str(number) / "phone.log").read_text()
 
     async def _start(self, number: int, link: "TcpLink | TunLink", files: Sequence[Path]) -> asyncio.subprocess.Process:
         home = self._home / str(number)
@@ -444,7 +458,7 @@ class _Phones:
 
     async def _seen(self, link: "TcpLink | TunLink", path: Path, began: float, told: dict[str, Any]) -> Sent:
         end = float(told.get("safe_at") or told["at"])
-        size, faster = path.stat().st_size, self._profile.faster
+        size, faster = self._sizes[path], self._profile.faster
         down_s = link.outages.within(began, end)
         ok = bool(told["ok"])
         if ok and "key" in told:

@@ -17,7 +17,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bench.weather import Outages, Weather
 
@@ -151,9 +151,9 @@ class TunLink:
         near_fd = self.namespace.tun("phone", address=phone, peer=self.address)
         far_fd = far.namespace.tun(f"link{number}", address=self.address, peer=phone)
         self._fds = (near_fd, far_fd)
-        dice = random.Random(seed)
-        self._up = _Way(near_fd, far_fd, weather.up_rate, weather, self.outages, dice)
-        self._down = _Way(far_fd, near_fd, weather.down_bps / 8, weather, self.outages, dice)
+        common: Any = {"weather": weather, "outages": self.outages, "dice": random.Random(seed)}
+        self._up = _Way(near_fd, far_fd, rate=weather.up_rate, **common)
+        self._down = _Way(far_fd, near_fd, rate=weather.down_bps / 8, **common)
 
     @property
     def crossed(self) -> int:
@@ -177,7 +177,7 @@ class _Way:
     """One direction of a link."""
 
     def __init__(
-        self, source: int, sink: int, rate: float, weather: Weather, outages: Outages, dice: random.Random
+        self, source: int, sink: int, *, rate: float, weather: Weather, outages: Outages, dice: random.Random
     ) -> None:
         self.crossed = 0
         self._source, self._sink = source, sink
@@ -236,7 +236,7 @@ def _in_a_thread(work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             done.append(work())
-        except BaseException as error:  # noqa: BLE001  (raised where it was asked for)
+        except BaseException as error:
             failed.append(error)
 
     thread = threading.Thread(target=run)

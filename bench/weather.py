@@ -8,8 +8,8 @@ import msgspec
 class Weather(msgspec.Struct, frozen=True, kw_only=True):
     """Rates in bits per second. A connection is cut after about `cut_bytes` (exponential); 0 means never.
 
-    Every `outage_every_s` (exponential, 0 means never) the link is down for `outage_s`. `refused` is the share of upload
-    requests that are answered 403, 500 or 503 in S3's place, `loss` the share of packets lost, either way.
+    Every `outage_every_s` (exponential, 0 means never) the link is down for `outage_s`. `refused` is the share of
+    upload requests that are answered 403, 500 or 503 in S3's place, `loss` the share of packets lost, either way.
     """
 
     up_bps: float

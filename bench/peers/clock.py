@@ -3,7 +3,6 @@
 Only durations change. The time of day stays, since servers' tokens and signatures end by it.
 """
 
-import asyncio
 import selectors
 import time
 from typing import Any
@@ -21,13 +20,10 @@ def run_faster(times: float) -> None:
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
             return super().select(timeout / times if timeout and timeout > 0 else timeout)
 
-    class Policy(asyncio.DefaultEventLoopPolicy):
-        def new_event_loop(self) -> asyncio.AbstractEventLoop:
-            return asyncio.SelectorEventLoop(Selector())
-
-    clocks: Any = time
-    clocks.monotonic = clocks.perf_counter = monotonic
-    asyncio.set_event_loop_policy(Policy())
+    replaced: Any = time
+    replaced.monotonic = replaced.perf_counter = monotonic
+    replaced = selectors
+    replaced.DefaultSelector = Selector  # which every new event loop takes
 
 
 def true_s() -> float:

@@ -7,13 +7,12 @@ phones are ready, and ends when stdin does. Prints JSON lines; times are those o
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,16 +33,15 @@ def main() -> None:
     _resolve(asked.address)
     if asked.faster != 1:
         clock.run_faster(asked.faster)
+    go = threading.Event()
+    threading.Thread(target=_listen, args=[go], daemon=True).start()
     tell = _teller()
-    phone = _ours(asked.api) if asked.client == "buildpeer" else _theirs(asked.client, asked.api)
-    next(phone)
+    send = _ours(asked.api) if asked.client == "buildpeer" else _theirs(asked.client, asked.api)
     tell({"ready": True})
-    if sys.stdin.readline().strip() != "go":
-        return
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    go.wait()
     for path in asked.files:
         tell({"begin": path.name, "at": clock.true_s()})
-        told = phone.send(path)
+        told = send(path)
         tell({"end": path.name, "at": clock.true_s()} | told)
 
 
@@ -57,29 +55,36 @@ def _resolve(address: str) -> None:
     socket.getaddrinfo = getaddrinfo
 
 
-def _teller() -> Any:
+def _teller() -> Callable[[dict[str, Any]], object]:
     """Print JSON lines where stdout was; what anybody else prints goes to stderr."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    return lambda told: out.write(json.dumps(told) + "\n")
+
+    def tell(told: dict[str, Any]) -> None:
+        out.write(json.dumps(told) + "\n")
+
+    return tell
 
 
-def _end_with_stdin() -> None:
-    sys.stdin.read()
+def _listen(go: threading.Event) -> None:
+    """Whoever started this phone may be killed, and must leave none behind."""
+    for line in sys.stdin:
+        if line.strip() == "go":
+            go.set()
     os._exit(1)
 
 
-def _theirs(how: str, api: str) -> Any:
+def _theirs(how: str, api: str) -> Callable[[Path], dict[str, Any]]:
     from bench.peers import senders  # noqa: PLC0415  (after the clock is set)
 
-    told: dict[str, Any] = {}
-    while True:
-        path = yield told
+    def send(path: Path) -> dict[str, Any]:
         try:
-            key = asyncio.run(senders.send(how, api, path))
-            told = {"ok": True, "safe_at": clock.true_s(), "key": key}
+            key = asyncio.run(senders.send(how, api, senders.Piece(path, 0, path.stat().st_size)))
         except senders.GaveUpError as error:
-            told = {"ok": False, "why": str(error)}
+            return {"ok": False, "why": str(error)}
+        return {"ok": True, "safe_at": clock.true_s(), "key": key}
+
+    return send
 
 
 class _Screen:
@@ -104,37 +109,41 @@ class _Screen:
         self.outcome = item.outcome
 
 
-def _ours(api: str) -> Any:
+def _ours(api: str) -> Callable[[Path], dict[str, Any]]:
     import click  # noqa: PLC0415  (after the clock is set)
 
     from buildpeer.client import commands, ui  # noqa: PLC0415
 
-    screens: list[_Screen] = [_Screen()]
-    replaced: Any = ui
-    replaced.screen = lambda *_: screens[-1]
+    named = {each.name: each for each in commands.COMMANDS}
 
-    def command(words: list[str]) -> str:
-        named = {each.name: each for each in commands.COMMANDS}
+    def run(command: str, *words: str) -> str:
         try:
-            named[words[0]].main(words[1:], standalone_mode=False)
+            named[command].main([*words, "--api", api], standalone_mode=False)
         except click.ClickException as error:
             return error.message
         except SystemExit as error:
             return f"ended with {error.code}"
         return ""
 
-    why = command(["login", "--api", api])
-    if why:
+    def send(path: Path) -> dict[str, Any]:
+        screen = _Screen()
+        replaced: Any = ui
+        replaced.screen = _shows(screen)
+        why = run("push", str(path), "--project", "TAL", "--parallel", "8")
+        if screen.outcome is None or screen.outcome.result != "ready":
+            return {"ok": False, "why": f"{why} {screen.outcome}"}
+        return {"ok": True, "safe_at": screen.safe_at}
+
+    if why := run("login"):
         sys.exit(why)
-    told: dict[str, Any] = {}
-    while True:
-        path = yield told
-        screens.append(_Screen())
-        with contextlib.redirect_stdout(sys.stderr):
-            why = command(["push", str(path), "--project", "TAL", "--parallel", "8", "--api", api])
-        seen = screens[-1]
-        ok = seen.outcome is not None and seen.outcome.result == "ready"
-        told = {"ok": ok, "safe_at": seen.safe_at} if ok else {"ok": False, "why": f"{why} {seen.outcome}"}
+    return send
+
+
+def _shows(screen: _Screen) -> Callable[..., _Screen]:
+    def shows(*_: object) -> _Screen:
+        return screen
+
+    return shows
 
 
 if __name__ == "__main__":

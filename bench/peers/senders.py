@@ -5,11 +5,12 @@ Timeouts and pauses are those of `buildpeer push`: a file is given up after eigh
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 CONNECTIONS = 8
 PART = 5 * 1024 * 1024
@@ -17,6 +18,14 @@ _FAILURES, _FIRST_S, _LONGEST_S = 8, 1.0, 60.0
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0, write=60.0, pool=None)
 _BLOCK = 64 * 1024
 _TUS = {"Tus-Resumable": "1.0.0"}
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """What goes in one request: `length` bytes of a file from `start` on."""
+
+    path: Path
+    start: int
+    length: int
 
 
 class GaveUpError(Exception):
@@ -51,53 +60,55 @@ class Patience:
         await asyncio.sleep(min(_LONGEST_S, _FIRST_S * 2 ** (self._failures - 1)) * random.uniform(0.5, 1))
 
 
-async def send(how: str, api: str, path: Path) -> str:
-    """Bring the file to S3 as `how` (put, multipart or tus) does; the key it has there. Raises GaveUpError."""
+async def send(how: str, api: str, file: Piece) -> str:
+    """Bring the whole file to S3 as `how` (put, multipart or tus) does; the key it has there. Raises GaveUpError."""
     ways = {"put": _put, "multipart": _multipart, "tus": _tus}
     async with httpx.AsyncClient(timeout=_TIMEOUT, limits=httpx.Limits(max_connections=CONNECTIONS)) as http:
-        return await ways[how](http, api, path)
+        return await ways[how](http, api, file)
 
 
-async def _put(http: httpx.AsyncClient, api: str, path: Path) -> str:
-    size = path.stat().st_size
+async def _put(http: httpx.AsyncClient, api: str, file: Piece) -> str:
+    name = file.path.name
 
     async def once() -> None:
-        signed = await _asked(http, f"{api}/puts", {"name": path.name, "size": size})
-        await _send(http, "PUT", signed["url"], path, 0, size)
+        signed = await _asked(http, f"{api}/puts", {"name": name, "size": file.length})
+        await _send(http, "PUT", signed["url"], file)
 
     await _patiently(once)
-    return path.name
+    return name
 
 
-async def _multipart(http: httpx.AsyncClient, api: str, path: Path) -> str:
-    size = path.stat().st_size
-    if size < PART:
-        return await _put(http, api, path)
-    starts = range(0, size, PART)
-    begun = await _patiently(lambda: _asked(http, f"{api}/multiparts", {"name": path.name, "parts": len(starts)}))
+async def _multipart(http: httpx.AsyncClient, api: str, file: Piece) -> str:
+    if file.length < PART:
+        return await _put(http, api, file)
+    name, size = file.path.name, file.length
+    pieces = {
+        str(number): Piece(file.path, start, min(PART, size - start))
+        for number, start in enumerate(range(0, size, PART), 1)
+    }
+    begun = await _patiently(lambda: _asked(http, f"{api}/multiparts", {"name": name, "parts": len(pieces)}))
     urls: dict[str, str] = begun["urls"]
 
-    async def part(number: int, start: int) -> str:
+    async def part(number: str) -> str:
         async def once() -> str:
             try:
-                length = min(PART, size - start)
-                return (await _send(http, "PUT", urls[str(number)], path, start, length)).headers["etag"]
+                return (await _send(http, "PUT", urls[number], pieces[number])).headers["etag"]
             except Refused as error:
                 if error.status == 403:
-                    signed = await _asked(http, f"{api}/parts", begun | {"parts": [number], "urls": {}})
+                    signed = await _asked(http, f"{api}/parts", begun | {"parts": [int(number)], "urls": {}})
                     urls.update(signed["urls"])
                 raise
 
         return await _patiently(once)
 
-    etags = await asyncio.gather(*(part(number, start) for number, start in enumerate(starts, 1)))
+    etags = await asyncio.gather(*map(part, pieces))
     await _patiently(lambda: _asked(http, f"{api}/completions", begun | {"etags": etags, "urls": {}}))
-    return path.name
+    return name
 
 
-async def _tus(http: httpx.AsyncClient, api: str, path: Path) -> str:
+async def _tus(http: httpx.AsyncClient, api: str, file: Piece) -> str:
     """https://tus.io/protocols/resumable-upload: create, PATCH from the offset, after a fault HEAD for the offset."""
-    size = path.stat().st_size
+    size = file.length
 
     async def create() -> str:
         made = await http.post(f"{api}/files", headers=_TUS | {"Upload-Length": str(size)})
@@ -114,7 +125,7 @@ async def _tus(http: httpx.AsyncClient, api: str, path: Path) -> str:
                 offset, unsure = found, False
                 continue
             headers = _TUS | {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
-            answer = await _send(http, "PATCH", url, path, offset, size - offset, headers)
+            answer = await _send(http, "PATCH", url, Piece(file.path, offset, size - offset), headers)
             offset = int(answer.headers["upload-offset"])
         except (httpx.HTTPError, Refused) as error:
             unsure = True
@@ -136,23 +147,17 @@ async def _asked(http: httpx.AsyncClient, url: str, body: dict[str, Any]) -> Any
 
 
 async def _send(
-    http: httpx.AsyncClient,
-    method: str,
-    url: str,
-    path: Path,
-    start: int,
-    length: int,
-    headers: dict[str, str] | None = None,
+    http: httpx.AsyncClient, method: str, url: str, piece: Piece, headers: Mapping[str, str] | None = None
 ) -> httpx.Response:
     async def body() -> AsyncGenerator[bytes]:
-        with path.open("rb") as file:
-            file.seek(start)
-            for sent in range(0, length, _BLOCK):
-                yield file.read(min(_BLOCK, length - sent))
+        with piece.path.open("rb") as file:
+            file.seek(piece.start)
+            for sent in range(0, piece.length, _BLOCK):
+                yield file.read(min(_BLOCK, piece.length - sent))
 
     content = body()
     try:
-        named = {"Content-Length": str(length)} | (headers or {})
+        named = {"Content-Length": str(piece.length)} | dict(headers or {})
         return _checked(await http.request(method, url, content=content, headers=named))
     finally:
         await content.aclose()

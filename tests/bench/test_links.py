@@ -91,7 +91,7 @@ async def test_connections_are_cut_after_the_mean_that_was_asked() -> None:
         for _ in range(150):
             before = link.crossed
             _, writer = await asyncio.open_connection(link.address, port)
-            with pytest.raises(OSError):  # noqa: PT012
+            with pytest.raises(OSError):
                 while True:
                     writer.write(bytes(16_000))
                     await writer.drain()
