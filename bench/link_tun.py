@@ -74,14 +74,16 @@ class Namespace:
 
         return _in_a_thread(enter)
 
-    def tun(self, name: str, *, address: str, peer: str) -> int:
-        """The file descriptor of a new tun device in here."""
+    def tun(self, name: str, *, address: str, peer: str, default: bool = False) -> int:
+        """The file descriptor of a new tun device in here; `default` makes it the way to everywhere."""
 
         def make() -> int:
             fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH", name.encode(), _IFF_TUN | _IFF_NO_PI))
-            words = f"addr add {address} peer {peer} dev {name}\nlink set {name} up mtu 1500\n"
-            subprocess.run(["ip", "-batch", "-"], input=words.encode(), check=True, capture_output=True)
+            words = [f"addr add {address} peer {peer} dev {name}", f"link set {name} up mtu 1500"]
+            words += [f"route add default dev {name}"] if default else []
+            batch = "".join(f"{line}\n" for line in words).encode()
+            subprocess.run(["ip", "-batch", "-"], input=batch, check=True, capture_output=True)
             return fd
 
         return self.within(make)
@@ -148,7 +150,7 @@ class TunLink:
         self.address, phone = f"10.77.{number}.1", f"10.77.{number}.2"
         self.loop = asyncio.get_running_loop()
         self.outages = Outages(weather, random.Random(seed + 1), now=self.loop.time())
-        near_fd = self.namespace.tun("phone", address=phone, peer=self.address)
+        near_fd = self.namespace.tun("phone", address=phone, peer=self.address, default=True)
         far_fd = far.namespace.tun(f"link{number}", address=self.address, peer=phone)
         self._fds = (near_fd, far_fd)
         common: Any = {"weather": weather, "outages": self.outages, "dice": random.Random(seed)}

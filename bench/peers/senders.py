@@ -1,10 +1,12 @@
 """How others bring a file to S3: a whole signed PUT, signed parts of 5 MiB, tus. Each tries as long as ours does.
 
-Timeouts and pauses are those of `buildpeer push`: a file is given up after eight failures in a row without progress.
+Their patience is that of `buildpeer push`: eight refusals in a row without progress, or a quarter of an hour in which
+the network let nothing through.
 """
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ import msgspec
 CONNECTIONS = 8
 PART = 5 * 1024 * 1024
 _FAILURES, _FIRST_S, _LONGEST_S = 8, 1.0, 60.0
-_TIMEOUT = httpx.Timeout(30.0, connect=10.0, write=60.0, pool=None)
+_AWAY_S, _PROBE_S = 900.0, 4.0
+_TIMEOUT = httpx.Timeout(30.0, connect=4.0, pool=None)
 _BLOCK = 64 * 1024
 _TUS = {"Tus-Resumable": "1.0.0"}
 
@@ -44,20 +47,24 @@ class Patience:
     """Counts failures in a row."""
 
     def __init__(self) -> None:
-        self._failures = 0
+        self.progress()
 
     def progress(self) -> None:
         """Something got through."""
-        self._failures = 0
+        self._failures = self._refusals = 0
+        self._progress_at = time.monotonic()
 
     async def failed(self, error: Exception) -> None:
         """Pause before the next try, longer each time; raises GaveUpError when it was the last."""
+        refused = isinstance(error, Refused)
         self._failures += 1
-        if self._failures >= _FAILURES:
+        self._refusals += refused
+        if self._refusals >= _FAILURES or time.monotonic() - self._progress_at > _AWAY_S:
             raise GaveUpError(str(error) or type(error).__name__) from error
         if isinstance(error, Refused) and error.status == 403 and self._failures == 1:
             return  # a fresh URL may do at once
-        await asyncio.sleep(min(_LONGEST_S, _FIRST_S * 2 ** (self._failures - 1)) * random.uniform(0.5, 1))
+        longest_s = _LONGEST_S if refused else _PROBE_S
+        await asyncio.sleep(min(longest_s, _FIRST_S * 2.0 ** min(self._failures - 1, 16)) * random.uniform(0.5, 1))
 
 
 async def send(how: str, api: str, file: Piece) -> str:

@@ -1,4 +1,4 @@
-"""The benches run, at a tiny size, and say what they promise; numbers are for `make bench-kickoff`, `bench-api` and so on."""
+"""The benches run, at a tiny size, and say what they promise; `make bench-…` tells the numbers."""
 
 import hashlib
 import json
