@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--profiles", nargs="+", choices=PROFILES, help="only these")
     parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=CLIENTS, help="only these")
     parser.add_argument("--files", type=int, help="per cell, in place of each profile's own number")
-    parser.add_argument("--links", type=int, help="side by side, in place of each profile's own number")
+    parser.add_argument("--links", type=int, help="side by side, at most")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--short", action="store_true", help="two small files per cell: shows that it works")
     asked = parser.parse_args()
@@ -168,7 +168,7 @@ def _as_asked(profile: Profile, asked: argparse.Namespace) -> Profile:
     return msgspec.structs.replace(
         profile,
         files=files,
-        links=min(files, asked.links or (2 if asked.short else profile.links)),
+        links=min(files, profile.links, asked.links or (2 if asked.short else files)),
         sizes=(low / 10, high / 10) if asked.short else profile.sizes,
         outage_each_s=profile.outage_each_s / 10 if asked.short else profile.outage_each_s,
     )

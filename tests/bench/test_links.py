@@ -194,3 +194,24 @@ async def test_links_leave_nothing_behind() -> None:
         assert seen() == before
     assert seen() == before
     assert not subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_faster_clock_divides_every_pause_and_timeout_alike() -> None:
+    script = """
+import asyncio, time
+from bench.peers import clock
+clock.run_faster(10)
+async def work():
+    await asyncio.sleep(2)
+    try:
+        async with asyncio.timeout(1):
+            await asyncio.sleep(60)
+    except TimeoutError:
+        return time.monotonic()
+began, felt = clock.true_s(), time.monotonic()
+print(asyncio.run(work()) - felt, clock.true_s() - began)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    felt, took = map(float, done.stdout.split())
+    assert felt == pytest.approx(3, abs=1)
+    assert took == pytest.approx(felt / 10, abs=0.1)
