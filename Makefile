@@ -4,7 +4,8 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up check test test-chaos test-long test-s3 bench-kickoff bench-api lock openapi vectors clean
+.PHONY: help setup up check test test-chaos test-long test-s3 bench-kickoff bench-api bench-field lock openapi \
+  vectors clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +52,9 @@ bench-kickoff: setup ## A kickoff of 2,000 files, and the same work without Buil
 
 bench-api: setup ## What the api bears with 450 tenants in it
 	@$(BIN)/python -m bench.api
+
+bench-field: setup ## Files on bad links, sent by `buildpeer push` and by others; half an hour, packet loss as root
+	@$(BIN)/python -m bench.field
 
 lock: ## Renew the locks from requirements/*.in
 	@for name in app dev ministack; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

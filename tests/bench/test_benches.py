@@ -1,4 +1,4 @@
-"""The benches run, at a tiny size, and say what they promise; numbers are for `make bench-kickoff` and `bench-api`."""
+"""The benches run, at a tiny size, and say what they promise; `make bench-…` tells the numbers."""
 
 import hashlib
 import json
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pyvips
+from bench.field import Sent, quantile, tell, wilson
+from bench.link_tun import why_not
 from bench.relay import Meter
 from bench.samples import make_files
 
@@ -16,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 def bench(name: str, *words: str) -> dict[str, Any]:
     command = [sys.executable, "-m", f"bench.{name}", *words]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -38,6 +40,36 @@ def test_the_api_bench_tells_every_number() -> None:
     times = {"p99_ms", "sse_p95_ms", "presign_us", "presign_ratio", "batch_ratio"}
     assert all(told[name] > 0 for name in rates | times)
     assert told["sse_lost"] == 0
+
+
+def test_the_field_bench_tells_every_cell() -> None:
+    told = bench("field", "--short")
+    profiles = {"obra-3g"} if why_not() else {"obra-3g", "lte-moving"}
+    clients = {"buildpeer", "put", "multipart", "tus"} - set(told["skipped"])
+    assert set(told["profiles"]) == profiles
+    assert {"buildpeer", "put", "multipart"} <= clients
+    assert told["machine_busy"] > 0
+    numbers = {"files", "success", "p50_s", "p95_s", "waste", "api_cpu_ms", "api_bytes", "of_limit", "busy"}
+    for profile in told["profiles"].values():
+        assert profile.keys() == clients | {"faster", "links"}
+        for client in clients:
+            cell = profile[client]
+            assert cell.keys() == numbers | {"success_ci", "p50_ci_s", "p95_ci_s"}
+            assert (cell["files"], cell["success"]) == (2, 1)
+            assert 0 < cell["p50_s"] <= cell["p95_s"]
+            assert cell["waste"] > 1
+            assert (cell["api_bytes"] > 0) == (client == "tus")
+
+
+def test_a_file_that_failed_took_for_ever() -> None:
+    sent = [Sent(size=100, seconds=10, least_s=8)] * 9 + [Sent(size=100, seconds=float("inf"), least_s=8)]
+    told = tell(sent, crossed=1080, seed=1)
+    assert (told["success"], told["p50_s"], told["p95_s"], told["of_limit"]) == (0.9, 10, None, None)
+    assert told["p50_ci_s"] == [10, 10]
+    assert told["waste"] == 1.2  # over what arrived
+    assert told["success_ci"] == [0.5958, 0.9821]  # as in Wilson's tables
+    assert wilson(10, 10)[1] == 1
+    assert [quantile(range(1, 101), share) for share in (0.5, 0.95, 1)] == [50, 95, 100]
 
 
 def test_samples_are_valid_and_differ_and_come_again(tmp_path: Path) -> None:
