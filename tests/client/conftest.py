@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from buildpeer.client.api import Api, Memory, Patience
+from buildpeer.client.api import Api, Memory
+from buildpeer.client.errors import Patience
 
 # The tests are imported without packages; the fake server is shared by all of them.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_server import Fake
 
-SWIFT = Patience(failures=4, first_s=0.001, longest_s=0.01)
+SWIFT = Patience(failures=4, first_s=0.001, longest_s=0.01, away_s=0.5, probe_s=0.01)
 
 
 @pytest.fixture

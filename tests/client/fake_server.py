@@ -10,9 +10,11 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from buildpeer.client.ranges import CELL, Range, merged, total, without
 
 ENDS = {"ready", "duplicate", "quarantined", "unscannable", "mismatched", "failed", "cancelled", "expired"}
 REASONS = {"es": "Contiene un virus.", "pt": "Contém um vírus.", "en": "It contains a virus."}
@@ -23,8 +25,8 @@ class Fault:
     """What happens to the next `times` requests of this method whose path contains `path` and that `when` likes.
 
     how: `cut` drops the connection before anything is done, in the middle of the body if `after` bytes are given;
-    `lost` does everything and drops the connection instead of answering; `hang` does and answers nothing; an int
-    answers with that status.
+    `lost` does everything and drops the connection instead of answering; `hang` does and answers nothing (after
+    taking `after` bytes: a link that fell silent); an int answers with that status.
     """
 
     method: str
@@ -45,6 +47,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes = b""
+    taken: bool = False  # S3 holds it because of this request
 
     @property
     def json(self) -> Any:
@@ -89,6 +92,12 @@ class Fake:
         self.part_size = 8 * 1024 * 1024
         self.bound: dict[str, str] = {}  # by upload id: the multipart upload that the server knows of
         self.multiparts: dict[str, dict[int, bytes]] = {}  # those that S3 knows of, and their parts
+        self.chunks: dict[str, dict[Range, bytes]] = {}  # by upload id: what the bucket of chunks holds
+        self.accelerated = False  # whether URLs come with a second front door
+        self.safe: set[str] | None = None  # names that a manifest calls safe; None: those that are ready
+        self.progress: list[tuple[str, int]] = []  # upload ids and bytes, as reported
+        self.rate = 0.0  # bytes a second that all PUTs together may bring; 0: as fast as can be
+        self._clear_at = 0.0
         self.before_part: Callable[[Request], Awaitable[None]] | None = None  # called when its bytes are here
         self.before_join: Callable[[str], None] | None = None  # called with an upload id
         self.forgetful = False  # bodies of PUTs are counted, not kept, and nothing is compared with a hash
@@ -192,6 +201,7 @@ class Fake:
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             if fault and fault.how == "hang":
+                await reader.readexactly(min(fault.after or 0, length))
                 await self._stop.wait()  # held by us, or the task would be garbage
             if fault and fault.how == "cut":
                 await reader.readexactly(min(fault.after or 0, length))
@@ -219,11 +229,17 @@ class Fake:
         return True
 
     async def _body(self, request: Request, reader: asyncio.StreamReader, length: int) -> bytes:
-        if request.method != "PUT" or not self.forgetful:
+        if request.method != "PUT" or not (self.forgetful or self.rate):
             return await reader.readexactly(length)
+        pieces: list[bytes] = []
         while length:
-            length -= len(await reader.readexactly(min(length, 1 << 16)))
-        return b""
+            pieces.append(await reader.readexactly(min(length, 1 << 14)))
+            length -= len(pieces[-1])
+            if self.rate:
+                now = asyncio.get_running_loop().time()
+                self._clear_at = max(now, self._clear_at) + len(pieces[-1]) / self.rate
+                await asyncio.sleep(self._clear_at - now)
+        return b"" if self.forgetful else b"".join(pieces)
 
     def _fault(self, request: Request) -> Fault | None:
         for fault in self.faults:
@@ -234,7 +250,7 @@ class Fake:
 
     async def _answer(self, request: Request) -> Reply:
         match request.method, request.path.strip("/").split("/"):
-            case "PUT", ["s3", upload_id]:
+            case "PUT", ["s3", upload_id, *_]:
                 return await self._put(request, upload_id)
             case "POST", ["v1", "sessions"]:
                 return self._sign_in(request)
@@ -253,15 +269,21 @@ class Fake:
             case "POST", ["v1", "projects", project_id, "uploads"]:
                 return await self._open(request, project_id)
             case "POST", ["v1", "uploads", upload_id, "urls"]:
-                return await self._urls(upload_id, request.json.get("parts", []))
+                return await self._urls(upload_id, **request.json)
+            case "POST", ["v1", "manifests"]:
+                return self._manifest(request.json["files"])
+            case "POST", ["v1", "progress"]:
+                assert 1 <= len(request.json["uploads"]) <= 200
+                self.progress += [(each["upload_id"], each["sent_bytes"]) for each in request.json["uploads"]]
+                return Reply(204)
             case "POST", ["v1", "uploads", upload_id, "completion"]:
                 return await self._complete(upload_id)
             case "POST", ["v1", "uploads", upload_id, "cancellation"]:
                 return await self._cancel(upload_id)
             case "GET", ["v1", "uploads", upload_id]:
-                upload = dict(self.uploads[upload_id])
-                if upload["parts"]:
-                    upload["parts"] = upload["parts"] | {"received": self._received(upload_id)}
+                if upload_id not in self.uploads:
+                    return problem(404, "not_found", "Not found")
+                upload = self.uploads[upload_id] | {"received": _told(self.received(upload_id))}
                 if upload["reason"]:
                     upload["reason_text"] = REASONS[request.headers["accept-language"]]
                 return ok(upload)
@@ -340,6 +362,7 @@ class Fake:
                 "verified": False,
                 "document_id": None,
                 "parts": self._parts(asked["size_bytes"]),
+                "received": None,
             }
             await self._event(asked["upload_id"], "upload.opened")
         upload = self.uploads[asked["upload_id"]]
@@ -359,44 +382,103 @@ class Fake:
         if len(self.signed) % 2:
             del headers["content-length"]  # a client must send it whether or not it is told to
         self.signed[token] = (upload_id, headers)
-        url = f"{self.url}/s3/{upload_id}?sig={token}"
-        return {"method": "PUT", "url": url, "headers": headers, "expires_at": "2026-01-01T06:00:00Z"}
+        return self._signed(f"{self.url}/s3/{upload_id}?sig={token}", headers)
+
+    def _signed(self, url: str, headers: dict[str, str]) -> dict[str, Any]:
+        accelerated = f"{url}&front=accelerated" if self.accelerated else None
+        return {
+            "method": "PUT",
+            "url": url,
+            "headers": headers,
+            "expires_at": "2026-01-01T06:00:00Z",
+            "accelerated_url": accelerated,
+        }
 
     def _parts(self, size: int) -> dict[str, Any] | None:
         count = -(-size // self.part_size)
-        return {"size": self.part_size, "count": count, "received": None} if count > 1 else None
+        return {"size": self.part_size, "count": count} if count > 1 else None
 
     def _part_length(self, upload_id: str, number: int) -> int:
         return min(self.part_size, self.uploads[upload_id]["size_bytes"] - (number - 1) * self.part_size)
 
-    def _received(self, upload_id: str) -> list[int]:
-        if self.uploads[upload_id]["state"] not in ("requested", "receiving"):
-            return list(range(1, self.uploads[upload_id]["parts"]["count"] + 1))
-        return sorted(self.multiparts.get(self.bound.get(upload_id, ""), {}))
+    def received(self, upload_id: str) -> list[Range]:
+        """What S3 holds of it: parts and chunks."""
+        upload = self.uploads[upload_id]
+        if upload["state"] not in ("requested", "receiving"):
+            return [Range(0, upload["size_bytes"])]
+        parts = self.multiparts.get(self.bound.get(upload_id, ""), {})
+        whole = [Range((n - 1) * self.part_size, self._part_length(upload_id, n)) for n in parts]
+        return merged([*whole, *self.chunks.get(upload_id, {})])
 
-    async def _urls(self, upload_id: str, numbers: list[int]) -> Reply:
+    def acknowledged(self, upload_id: str) -> int:
+        """How many bytes of it came with chunks and parts, each counted as often as it came."""
+        return sum(
+            len(r.body) for r in self.requests if r.method == "PUT" and r.path.split("/")[2] == upload_id and r.taken
+        )
+
+    async def _urls(self, upload_id: str, *, parts: Sequence[int] = (), chunks: Sequence[dict[str, int]] = ()) -> Reply:
         upload = self.uploads[upload_id]
         if upload["state"] not in ("requested", "receiving"):
             return problem(409, "upload_closed", "Closed")
         count = upload["parts"]["count"] if upload["parts"] else 0
-        if not count and not numbers:
-            return ok({"put": self._sign(upload_id), "parts": []})
-        if not 1 <= len(numbers) <= 64 or not all(1 <= n <= count for n in numbers):
-            return problem(400, "invalid", "Invalid", "Name 1 to 64 parts of a file of several")
-        if upload_id not in self.bound:
+        if not count and not parts and not chunks:
+            return ok({"put": self._sign(upload_id), "parts": [], "chunks": []})
+        good = all(1 <= n <= count for n in parts) and all(self._on_grid(upload, **chunk) for chunk in chunks)
+        if not 1 <= len(parts) + len(chunks) <= 64 or not good:
+            return problem(400, "invalid", "Invalid", "Name 1 to 64 parts or chunks on the grid")
+        if count and upload_id not in self.bound:
             self.bound[upload_id] = f"m{len(self.multiparts)}"
             self.multiparts[self.bound[upload_id]] = {}
+        if upload["state"] == "requested":
             upload["state"] = "receiving"
             await self._event(upload_id, "upload.changed")
-        signed = [{"part_number": n, "put": self._sign_part(upload_id, n)} for n in numbers]
-        return ok({"put": None, "parts": signed})
+        return ok(
+            {
+                "put": None,
+                "parts": [{"part_number": n, "put": self._sign_part(upload_id, n)} for n in parts],
+                "chunks": [chunk | {"put": self._sign_chunk(upload_id, **chunk)} for chunk in chunks],
+            }
+        )
+
+    def _on_grid(self, upload: dict[str, Any], *, offset: int, length: int) -> bool:
+        end, size = offset + length, upload["size_bytes"]
+        one_part = offset // self.part_size == (end - 1) // self.part_size
+        grid = offset % CELL == 0 and (length % CELL == 0 or end == size)
+        return 0 <= offset < end <= size and 1 <= -(-length // CELL) <= 8 and grid and one_part
+
+    def _sign_chunk(self, upload_id: str, *, offset: int, length: int) -> dict[str, Any]:
+        token = f"s{len(self.signed)}"
+        headers = {"if-none-match": "*", "content-length": str(length)}
+        self.signed[token] = (upload_id, headers)
+        return self._signed(f"{self.url}/s3/{upload_id}/chunk?offset={offset}&sig={token}", headers)
+
+    def _manifest(self, claims: list[dict[str, str]]) -> Reply:
+        assert 1 <= len(claims) <= 2000
+        files = [self._claimed(claim) for claim in claims]
+        return ok({"files": files, "safe": sum(f["verdict"] == "safe" for f in files), "total": len(files)})
+
+    def _claimed(self, claim: dict[str, str]) -> dict[str, Any]:
+        upload = self.uploads.get(claim["upload_id"])
+        if upload is None:
+            return {"upload_id": claim["upload_id"], "verdict": "missing", "state": None}
+        state = upload["state"]
+        if upload["sha256"] != claim["sha256"]:
+            verdict = "different"
+        elif state == "ready":
+            verdict = "safe" if self.safe is None or upload["name"] in self.safe else "processing"
+        else:
+            verdict = (
+                "refused" if state in ENDS else "arriving" if state in ("requested", "receiving") else "processing"
+            )
+        return {"upload_id": claim["upload_id"], "verdict": verdict, "state": state}
 
     def _sign_part(self, upload_id: str, number: int) -> dict[str, Any]:
         token = f"s{len(self.signed)}"
         headers = {"content-length": str(self._part_length(upload_id, number))}
         self.signed[token] = (upload_id, headers)
-        url = f"{self.url}/s3/{upload_id}?partNumber={number}&uploadId={self.bound[upload_id]}&sig={token}"
-        return {"method": "PUT", "url": url, "headers": headers, "expires_at": "2026-01-01T06:00:00Z"}
+        bound = self.bound[upload_id]
+        url = f"{self.url}/s3/{upload_id}?partNumber={number}&uploadId={bound}&sig={token}"
+        return self._signed(url, headers)
 
     def lose_parts(self, upload_id: str, *numbers: int) -> None:
         """S3 has lost these parts, or without any the whole multipart upload."""
@@ -412,20 +494,31 @@ class Fake:
         if upload["state"] in ("requested", "receiving"):
             if self.before_join:
                 self.before_join(upload_id)
-            every = range(1, (upload["parts"] or {"count": 1})["count"] + 1)
             held = self.multiparts.get(self.bound.get(upload_id, ""))
-            missing = [n for n in every if n not in (held or {})]
             if held is None:
                 self.bound.pop(upload_id, None)
-            if held is None or missing:
-                detail = f"{len(missing)} parts have not arrived"
-                return problem(409, "upload_incomplete", "Incomplete", detail, missing_parts=missing)
-            self.objects[upload_id] = b"".join(held[n] for n in every)
-            del self.multiparts[self.bound[upload_id]]
+            everything = Range(0, upload["size_bytes"])
+            missing = without([everything], self.received(upload_id))
+            if missing:
+                detail = f"{total(missing)} bytes have not arrived"
+                return problem(409, "upload_incomplete", "Incomplete", detail, missing=_told(missing))
+            self.objects[upload_id] = self._joined(upload_id)
+            self.multiparts.pop(self.bound.get(upload_id, ""), None)
             upload["state"] = "stored"
             await self._event(upload_id, "upload.changed")
             self._start(upload_id, ("scanning", "deriving"))
         return ok(upload)
+
+    def _joined(self, upload_id: str) -> bytes:
+        if self.forgetful:
+            return b""
+        whole = bytearray(self.uploads[upload_id]["size_bytes"])
+        for number, body in self.multiparts.get(self.bound.get(upload_id, ""), {}).items():
+            start = (number - 1) * self.part_size
+            whole[start : start + len(body)] = body
+        for chunk, body in self.chunks.get(upload_id, {}).items():
+            whole[chunk.offset : chunk.end] = body
+        return bytes(whole)
 
     async def _cancel(self, upload_id: str) -> Reply:
         upload = self.uploads[upload_id]
@@ -447,12 +540,22 @@ class Fake:
             if held is None:
                 return _s3_error(404, "NoSuchUpload")
             held[int(request.query["partNumber"])] = request.body
+            request.taken = True
+            return Reply(200, b"", {"ETag": '"x"'})
+        if "offset" in request.query:
+            chunk = Range(int(request.query["offset"]), int(headers["content-length"]))
+            held_chunks = self.chunks.setdefault(upload_id, {})
+            if chunk in held_chunks:
+                return _s3_error(412, "PreconditionFailed")
+            held_chunks[chunk] = request.body
+            request.taken = True
             return Reply(200, b"", {"ETag": '"x"'})
         if upload_id in self.objects:
             return _s3_error(412, "PreconditionFailed")
         if not self._same(request.body, upload_id):
             return _s3_error(400, "BadDigest")
         self.objects[upload_id] = request.body
+        request.taken = True
         self._start(upload_id, ("stored", "scanning", "deriving"))
         return Reply(200, b"", {"ETag": '"x"'})
 
@@ -512,6 +615,10 @@ class Fake:
                 writer.write(f"id: {position}\nevent: {event['type']}\ndata: {data}\n\n".encode())
                 await writer.drain()
                 seen = position
+
+
+def _told(ranges: Sequence[Range]) -> list[dict[str, int]]:
+    return [{"offset": each.offset, "length": each.length} for each in ranges]
 
 
 def _s3_error(status: int, code: str) -> Reply:

@@ -8,10 +8,12 @@ import pytest
 from fake_server import Fake, Fault
 
 from buildpeer.client import sse
-from buildpeer.client.api import Api, ApiError, Memory, NetworkError, NewUpload, Patience, Upload, event_of
+from buildpeer.client.api import Api, Memory
+from buildpeer.client.errors import ApiError, NetworkError, Patience
+from buildpeer.client.shapes import NewUpload, Upload, event_of
 from buildpeer.client.session import Store
 
-SWIFT = Patience(failures=4, first_s=0.001, longest_s=0.01)
+SWIFT = Patience(failures=4, first_s=0.001, longest_s=0.01, away_s=0.5, probe_s=0.01)
 
 
 async def test_projects_of_all_pages_arrive(api: Api) -> None:
@@ -92,10 +94,25 @@ async def test_what_passes_is_tried_again(fake: Fake, api: Api, how: str | int) 
 
 
 async def test_patience_ends(fake: Fake, api: Api) -> None:
-    fake.faults = [Fault("GET", "/v1/projects", "cut", times=99)]
-    with pytest.raises(NetworkError):
+    fake.faults = [Fault("GET", "/v1/projects", 500, times=99)]
+    with pytest.raises(ApiError):
         await api.projects()
     assert fake.faults[0].times == 99 - 4
+
+
+async def test_a_network_that_is_away_is_waited_for_by_the_clock(fake: Fake, api: Api) -> None:
+    fake.faults = [Fault("GET", "/v1/projects", "cut", times=10_000)]
+    began = time.monotonic()
+    with pytest.raises(NetworkError):
+        await api.projects()
+    assert time.monotonic() - began >= api.patience.away_s
+    assert 10_000 - fake.faults[0].times > api.patience.failures
+
+
+@pytest.mark.parametrize("status", [302, 403, 404])
+async def test_a_portal_s_page_is_no_refusal(fake: Fake, api: Api, status: int) -> None:
+    fake.faults = [Fault("GET", "/v1/projects", status, times=3)]
+    assert len(await api.projects()) == 2
 
 
 async def test_refusals_are_not_repeated(fake: Fake, api: Api) -> None:

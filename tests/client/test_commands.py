@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fake_server import Fake, Fault
 
-from buildpeer.client.api import Project
+from buildpeer.client.shapes import Project
 from buildpeer.client.commands import COMMANDS, matching
 from buildpeer.client.messages import LANGUAGES, language, shown, size
 

@@ -16,7 +16,8 @@ import pytest
 from fake_server import Fake, Fault, Request
 
 from buildpeer.client import files
-from buildpeer.client.api import WHOLE, Api, Parts
+from buildpeer.client.api import Api
+from buildpeer.client.shapes import Parts
 from buildpeer.client.delivery import Piece, pieces_of
 from buildpeer.client.items import Item, Outcome
 from buildpeer.client.push import push

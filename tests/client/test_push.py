@@ -11,7 +11,8 @@ import pytest
 from fake_server import Fake, Fault
 
 from buildpeer.client import delivery
-from buildpeer.client.api import Api, ApiError
+from buildpeer.client.api import Api
+from buildpeer.client.errors import ApiError
 from buildpeer.client.files import collect, content_type_of, kind_of
 from buildpeer.client.items import Item, Outcome
 from buildpeer.client.journal import new_id

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from fake_server import Fake
 
-from buildpeer.client.api import ApiError, Person, Session, Tenant
+from buildpeer.client.errors import ApiError
+from buildpeer.client.shapes import Person, Session, Tenant
 from buildpeer.client.session import Store, connect
 
 

@@ -6,235 +6,37 @@ is kept fresh behind the caller's back: an access token lives 15 minutes, a push
 
 import asyncio
 import contextlib
-import email.utils
-import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from datetime import datetime
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import httpx
 import msgspec
 
 from buildpeer.client import sse
+from buildpeer.client.errors import ApiError, ClientError, NetworkError, Patience, retry_after_s
+from buildpeer.client.ranges import Range
+from buildpeer.client.shapes import (
+    Claim,
+    Manifest,
+    NewUpload,
+    Opened,
+    Person,
+    Problem,
+    Project,
+    Sent,
+    Session,
+    Tenant,
+    Upload,
+    Urls,
+)
 
 T = TypeVar("T")
 
-ENDS = frozenset(("ready", "duplicate", "quarantined", "unscannable", "mismatched", "failed", "cancelled", "expired"))
-WHOLE = 0  # stands for the number of a part, where a file has none
-_STEPS = ("requested", "receiving", "stored", "scanning", "deriving")
 _EARLY_S = 30.0  # a token that ends sooner than this is renewed before it is used
 _QUIET_S = 45.0  # the event stream says something every 15 s; three times silent means dead
-_LONGEST_RETRY_AFTER_S = 300.0
 _OPEN = sse.Frame(type="open")
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0, write=60.0, pool=None)
-
-
-class ClientError(Exception):
-    """Anything that keeps this client from doing what it was asked."""
-
-
-class NetworkError(ClientError):
-    """No answer, or one that isn't BuildPeer's (a captive portal's page, say). Trying later may help."""
-
-
-class ApiError(ClientError):
-    """BuildPeer answered no. `code` is one of the API's closed list; `title` and `detail` are for people.
-
-    `missing_parts` are those that an upload can't be completed without.
-    """
-
-    def __init__(
-        self,
-        code: str,
-        status: int,
-        title: str,
-        detail: str = "",
-        *,
-        retry_after_s: float | None = None,
-        missing_parts: Sequence[int] = (),
-    ) -> None:
-        super().__init__(detail or title)
-        self.code = code
-        self.status = status
-        self.title = title
-        self.detail = detail
-        self.retry_after_s = retry_after_s
-        self.missing_parts = missing_parts
-
-    @property
-    def passing(self) -> bool:
-        """Whether the same call may well succeed a little later."""
-        return self.status in (408, 425, 429) or self.status >= 500
-
-
-class Patience(msgspec.Struct, frozen=True):
-    """How long to go on: `failures` in a row without progress, with growing pauses between them (seconds)."""
-
-    failures: int = 8
-    first_s: float = 1.0
-    longest_s: float = 60.0
-
-    def pause_s(self, failures: int, error: Exception | None = None) -> float:
-        """Seconds to wait after this many failures; what the server asked for in Retry-After comes first."""
-        jitter = random.uniform(0.5, 1.0)  # noqa: S311  (spreads callers, hides nothing)
-        asked = error.retry_after_s if isinstance(error, ApiError) else None
-        if asked is not None:
-            return min(asked, _LONGEST_RETRY_AFTER_S) + self.first_s * jitter
-        return min(self.longest_s, self.first_s * 2.0 ** (failures - 1)) * jitter
-
-
-class Person(msgspec.Struct, frozen=True):
-    """Who is signed in."""
-
-    person_id: str
-    name: str
-    email: str
-    locale: str = ""
-
-
-class Tenant(msgspec.Struct, frozen=True):
-    """The company they work in now, and as what."""
-
-    tenant_id: str
-    name: str
-    role: str
-
-
-class Session(msgspec.Struct, frozen=True):
-    """A sign-in with its tokens, which no repr shows; `expires_at` in seconds of this machine's clock."""
-
-    access_token: str
-    refresh_token: str
-    expires_at: float
-    person: Person
-    tenant: Tenant
-
-    def __repr__(self) -> str:
-        return f"Session({self.person.email}, {self.tenant.name})"
-
-
-class Project(msgspec.Struct, frozen=True):
-    """A building site that this person may see."""
-
-    project_id: str
-    name: str
-    code: str = ""
-    timezone: str = ""
-
-
-class NewUpload(msgspec.Struct, frozen=True):
-    """What is said of a file before it is sent: `upload_id` a UUIDv7 of ours, `sha256` in hex."""
-
-    upload_id: str
-    kind: str
-    name: str
-    size_bytes: int
-    content_type: str
-    sha256: str
-
-
-class Parts(msgspec.Struct, frozen=True):
-    """How a big file travels: `count` parts of `size` bytes, the last one shorter.
-
-    `received` are those that have arrived; None where nobody looked: only `Api.upload` has it.
-    """
-
-    size: int
-    count: int
-    received: list[int] | None = None
-
-
-class Upload(msgspec.Struct, frozen=True):
-    """A file's life on the server. `reason_text` is for people, in their language; events come without it."""
-
-    upload_id: str
-    project_id: str
-    name: str
-    size_bytes: int
-    state: str
-    kind: str = ""
-    content_type: str = ""
-    sha256: str = ""
-    reason: str | None = None
-    reason_text: str | None = None
-    lane: str = ""
-    created_by: str = ""
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    verified: bool = False
-    document_id: str | None = None
-    parts: Parts | None = None  # None: it travels whole
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.state in ENDS
-
-    @property
-    def arrived(self) -> bool:
-        """Whether the server needs no more bytes of it."""
-        return self.state not in ("requested", "receiving")
-
-    def newer_than(self, other: "Upload | None") -> bool:
-        """Whether this is later news: states only ever go forward, however late a message comes."""
-        return other is None or self._rank > other._rank
-
-    @property
-    def _rank(self) -> int:
-        if self.ended:
-            return len(_STEPS)
-        return _STEPS.index(self.state) if self.state in _STEPS else len(_STEPS) - 1
-
-
-class Put(msgspec.Struct, frozen=True):
-    """Permission to write one key, or a part of one: exactly these headers, until `expires_at`."""
-
-    method: str
-    url: str
-    headers: dict[str, str]
-    expires_at: datetime
-
-    def __repr__(self) -> str:
-        return f"Put(until {self.expires_at})"  # the URL is a secret while it lives
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """An RFC 9457 problem, as in `application/problem+json`."""
-
-    code: str = ""
-    status: int = 0
-    title: str = ""
-    detail: str | None = None
-    missing_parts: list[int] = []
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """The verdict on one NewUpload; `put` only for the first 50 of a call that still need bytes."""
-
-    upload_id: str
-    verdict: Literal["opened", "known", "conflict", "rejected"]
-    upload: Upload | None = None
-    put: Put | None = None
-    problem: Problem | None = None
-
-
-class Event(msgspec.Struct, frozen=True):
-    """One entry of the live log."""
-
-    position: int | str
-    type: str
-    occurred_at: datetime
-    project_id: str | None = None
-    upload: Upload | None = None
-
-
-def event_of(frame: sse.Frame) -> Event | None:
-    """The event in a frame; None for a kind that this client doesn't understand."""
-    try:
-        return msgspec.json.decode(frame.data, type=Event)
-    except msgspec.DecodeError:
-        return None
 
 
 class _Tokens(msgspec.Struct, frozen=True):
@@ -255,16 +57,6 @@ class _Projects(msgspec.Struct, frozen=True):
 
 class _Results(msgspec.Struct, frozen=True):
     results: list[Opened]
-
-
-class _PartPut(msgspec.Struct, frozen=True):
-    part_number: int
-    put: Put
-
-
-class _Urls(msgspec.Struct, frozen=True):
-    put: Put | None = None
-    parts: list[_PartPut] = []
 
 
 class Keeper(Protocol):
@@ -327,15 +119,12 @@ class Api:
         self._renewing = asyncio.Lock()
         headers = {"Accept-Language": lang, "User-Agent": "buildpeer-client"}
         self._http = httpx.AsyncClient(base_url=self.base_url, timeout=_TIMEOUT, headers=headers)
-        # signed URLs go elsewhere: a client of their own, so that no token of ours ever travels with them
-        self.storage = httpx.AsyncClient(timeout=_TIMEOUT, headers={"User-Agent": "buildpeer-client"})
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
-        await self.storage.aclose()
 
     @property
     def session(self) -> Session:
@@ -376,22 +165,18 @@ class Api:
         path = f"/v1/projects/{project_id}/uploads"
         return (await self._call("POST", path, _Results, body={"uploads": uploads})).results
 
-    async def urls(self, upload_id: str, parts: Sequence[int] = ()) -> dict[int, Put]:
-        """Fresh signed URLs of up to 64 parts; without parts, the whole file's under WHOLE.
+    async def urls(self, upload_id: str, *, parts: Sequence[int] = (), chunks: Sequence[Range] = ()) -> Urls:
+        """Fresh signed URLs of parts and chunks, up to 64 together; with neither, that of the whole file.
 
         ApiError `upload_closed` when no more bytes are needed.
         """
-        body = {"parts": parts} if parts else None
-        reply = await self._call("POST", f"/v1/uploads/{upload_id}/urls", _Urls, body=body)
-        found = {part.part_number: part.put for part in reply.parts} | ({WHOLE: reply.put} if reply.put else {})
-        if not found.keys() >= set(parts or (WHOLE,)):
-            raise NetworkError("not BuildPeer's answer: URLs are missing")
-        return found
+        body = {name: asked for name, asked in (("parts", parts), ("chunks", chunks)) if asked}
+        return await self._call("POST", f"/v1/uploads/{upload_id}/urls", Urls, body=body)
 
     async def complete(self, upload_id: str) -> Upload:
-        """Have the parts joined; repeating it does no harm.
+        """Have what came in pieces joined; repeating it does no harm.
 
-        ApiError `upload_incomplete` names the `missing_parts`; `upload_closed` says that it ended otherwise.
+        ApiError `upload_incomplete` names what is `missing`; `upload_closed` says that it ended otherwise.
         """
         return await self._call("POST", f"/v1/uploads/{upload_id}/completion", Upload)
 
@@ -400,8 +185,17 @@ class Api:
         return await self._call("POST", f"/v1/uploads/{upload_id}/cancellation", Upload)
 
     async def upload(self, upload_id: str) -> Upload:
-        """The upload as it is now, and which of its parts have arrived."""
+        """The upload as it is now, and what of it has arrived."""
         return await self._call("GET", f"/v1/uploads/{upload_id}", Upload)
+
+    async def manifest(self, claims: Sequence[Claim]) -> Manifest:
+        """Which of these files, at most 2,000, are safe."""
+        return await self._call("POST", "/v1/manifests", Manifest, body={"files": claims})
+
+    async def progress(self, uploads: Sequence[Sent]) -> None:
+        """Tell how far up to 200 uploads have come: once, since the next report says more than a repetition."""
+        body = {"uploads": uploads}
+        await self._once("POST", "/v1/progress", type(None), body=body, token=await self._token())
 
     async def events(
         self, *, last_id: str | None = None, on_link: Callable[[bool], None] = lambda up: None
@@ -482,18 +276,19 @@ class Api:
         raise AssertionError("unreachable")
 
     async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        failures = 0
+        failures, refusals, began = 0, 0, time.monotonic()
         while True:
             try:
                 return await attempt()
             except NetworkError as exc:
                 error: ClientError = exc
             except ApiError as exc:
-                if not exc.passing:
+                refusals += 1
+                if not exc.passing or refusals >= self.patience.failures:
                     raise
                 error = exc
             failures += 1
-            if failures >= self.patience.failures:
+            if time.monotonic() - began >= self.patience.away_s:
                 raise error
             await asyncio.sleep(self.patience.pause_s(failures, error))
 
@@ -562,29 +357,19 @@ def _network_errors() -> Generator[None]:
         raise NetworkError(str(exc) or type(exc).__name__) from exc
 
 
-def _refusal(response: httpx.Response) -> ApiError:
+def _refusal(response: httpx.Response) -> ApiError | NetworkError:
     try:
         problem = msgspec.json.decode(response.content, type=Problem)
     except msgspec.DecodeError:
         problem = Problem()  # a proxy's page
     status = response.status_code
+    if not problem.code and status < 500 and status not in (408, 429):
+        return NetworkError(f"{status}, but not BuildPeer's answer")  # a captive portal's, say
     return ApiError(
         problem.code or f"http_{status}",
         status,
         problem.title or response.reason_phrase or f"HTTP {status}",
         problem.detail or "",
-        retry_after_s=_retry_after_s(response.headers.get("Retry-After")),
-        missing_parts=problem.missing_parts,
+        retry_after_s=retry_after_s(response.headers.get("Retry-After")),
+        missing=problem.missing,
     )
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """Seconds or an HTTP date, as RFC 9110 §10.2.3 has it."""
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None

@@ -1,4 +1,4 @@
-"""The commands `login`, `logout`, `push` and `watch`, for click; the program adds COMMANDS to its group."""
+"""The commands `login`, `logout`, `push`, `manifest` and `watch`, for click; the program adds COMMANDS to its group."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import unicodedata
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -14,12 +15,15 @@ import click
 from rich.console import Console
 
 from buildpeer.client import ui
-from buildpeer.client.api import Api, ClientError, Patience, Project
+from buildpeer.client.api import Api
+from buildpeer.client.errors import ClientError, Patience
 from buildpeer.client.files import KINDS, Kind
 from buildpeer.client.items import Outcome
-from buildpeer.client.messages import LANGUAGES, explain, language, shown, text
+from buildpeer.client.manifest import Checked, check
+from buildpeer.client.messages import LANGUAGES, explain, language, shown, text, verdict
 from buildpeer.client.push import push
 from buildpeer.client.session import DEFAULT_API, Store, address, connect
+from buildpeer.client.shapes import Project
 from buildpeer.client.watch import watch
 
 T = TypeVar("T")
@@ -79,7 +83,7 @@ def logout_command(api: str, lang: str | None) -> None:
     store = Store(_checked(api, lang))
 
     async def work() -> None:
-        async with Api(api, keeper=store, lang=lang, patience=Patience(failures=1)) as signed:
+        async with Api(api, keeper=store, lang=lang, patience=Patience(failures=1, away_s=0)) as signed:
             await signed.sign_out()
 
     with contextlib.suppress(ClientError):
@@ -92,7 +96,16 @@ def logout_command(api: str, lang: str | None) -> None:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path(path_type=Path))
 @click.option("--project", required=True, metavar="NAME|CODE|ID", help="The project that gets the files.")
 @click.option("--kind", type=click.Choice(KINDS), help="What the files are; guessed by name if left out.")
-@click.option("--parallel", type=click.IntRange(1, 16), default=4, show_default=True, help="Connections that send.")
+@click.option(
+    "--parallel", type=click.IntRange(1, 16), default=8, show_default=True, help="Connections that may send, at most."
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=15,
+    show_default=True,
+    help="Minutes without a network before giving up.",
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=1),
@@ -108,6 +121,7 @@ def push_command(
     project: str,
     kind: Kind | None,
     parallel: int,
+    patience: float,
     timeout: float,
     api: str,
     lang: str | None,
@@ -121,7 +135,8 @@ def push_command(
     console = _console()
 
     async def work() -> Sequence[Outcome]:
-        async with await connect(_checked(api, lang), lang=lang) as signed:
+        borne = Patience(away_s=patience * 60)
+        async with await connect(_checked(api, lang), lang=lang, patience=borne) as signed:
             chosen = await _project(signed, project)
             console.print(text(lang, "push.to", project=shown(chosen.name)), markup=False, highlight=False)
             with ui.screen(console, lang) as screen:
@@ -158,7 +173,41 @@ def watch_command(*, project: str | None, as_json: bool, api: str, lang: str | N
     _run(work(), lang, api)
 
 
-COMMANDS: list[click.Command] = [login_command, logout_command, push_command, watch_command]
+@click.command("manifest")
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="YYYY-MM-DD; today if left out.")
+@click.option("--project", metavar="NAME|CODE|ID", help="Only this project.")
+@_api
+@_lang
+def manifest_command(*, day: datetime | None, project: str | None, api: str, lang: str | None) -> None:
+    """Ask whether every file sent from this machine on a day is safe on the server.
+
+    Safe means that the server has hashed what it holds, and it is the very file. Ends with 1 if any is not safe.
+    """
+    lang = language(lang)
+    today = datetime.now().date()
+    asked = day.date() if day else today
+
+    async def work() -> list[Checked]:
+        async with await connect(_checked(api, lang), lang=lang) as signed:
+            chosen = await _project(signed, project) if project else None
+            return await check(signed, asked, project_id=chosen.project_id if chosen else "")
+
+    checked = _run(work(), lang, api)
+    when = text(lang, "manifest.today") if asked == today else text(lang, "manifest.day", day=asked)
+    for each in checked:
+        if not each.safe:
+            click.echo(f"{shown(str(each.file.path))}: {verdict(lang, each.verdict)}")
+    if not checked:
+        click.echo(text(lang, "manifest.nothing", when=when))
+        return
+    key = "manifest.photos" if all(each.file.kind == "photo" for each in checked) else "manifest.files"
+    safe = sum(each.safe for each in checked)
+    click.echo(text(lang, key, safe=safe, n=len(checked), when=when))
+    if safe < len(checked):
+        sys.exit(1)
+
+
+COMMANDS: list[click.Command] = [login_command, logout_command, push_command, manifest_command, watch_command]
 
 
 def _run(work: Coroutine[Any, Any, T], lang: str, api: str) -> T:

@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 
-from buildpeer.client.api import Put, Upload
-from buildpeer.client.delivery import Piece
 from buildpeer.client.files import Fingerprint
+from buildpeer.client.shapes import Upload
+from buildpeer.client.transfer import Transfer
 
 Stage = Literal["waiting", "hashing", "announcing", "queued", "sending", "pausing", "checking", "done"]
 
@@ -37,37 +37,6 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.result in FINE
 
 
-class Transfer(msgspec.Struct, eq=False):
-    """How far the sending of one upload has come.
-
-    `there` are the numbers of the pieces that S3 holds, `sent` how many bytes of each have left, `flying` how
-    many are on their way just now. In `line` one piece at a time waits for a connection.
-    """
-
-    pieces: Sequence[Piece] = ()
-    there: set[int] = msgspec.field(default_factory=set)
-    sent: dict[int, int] = msgspec.field(default_factory=dict)
-    puts: dict[int, Put] = msgspec.field(default_factory=dict)
-    flying: int = 0
-    line: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
-    signing: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
-
-    @property
-    def missing(self) -> list[Piece]:
-        """The pieces that are still to be sent, in order."""
-        return [piece for piece in self.pieces if piece.number not in self.there]
-
-    def has(self, numbers: Iterable[int]) -> None:
-        """S3 holds these pieces as well."""
-        self.there.update(numbers)
-        self.sent.update({piece.number: piece.size for piece in self.pieces if piece.number in self.there})
-
-    def lacks(self, numbers: Sequence[int]) -> None:
-        """S3 holds all pieces but these, whatever was thought before."""
-        self.there, self.sent, self.puts = set(), {}, {}
-        self.has(piece.number for piece in self.pieces if piece.number not in numbers)
-
-
 class Item(msgspec.Struct, eq=False):
     """A file on its way."""
 
@@ -77,7 +46,8 @@ class Item(msgspec.Struct, eq=False):
     stage: Stage = "waiting"
     upload_id: str = ""
     upload: Upload | None = None
-    transfer: Transfer = msgspec.field(default_factory=Transfer)
+    transfer: Transfer = msgspec.field(default_factory=lambda: Transfer(0))
+    waits_for: str = ""  # while pausing: `network` or `server`
     outcome: Outcome | None = None
     asked_at: float = 0.0
     moved: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
@@ -85,16 +55,12 @@ class Item(msgspec.Struct, eq=False):
     @property
     def sent(self) -> int:
         """Bytes that have left in the present try of each piece, or arrived in an earlier one."""
-        return sum(self.transfer.sent.values())
+        return self.transfer.sent
 
     @property
     def arrived(self) -> bool:
         """Whether the server needs no more bytes of it."""
         return self.upload is not None and self.upload.arrived
-
-    def needs(self, piece: Piece) -> bool:
-        """Whether this piece is still to be sent."""
-        return not self.arrived and piece.number not in self.transfer.there
 
 
 class View(Protocol):
@@ -144,9 +110,8 @@ class Board:
             item.stage = stage
             self._view.moved(item)
 
-    def sent(self, item: Item, piece: Piece, sent: int) -> None:
-        """So many bytes of the piece have left."""
-        item.transfer.sent[piece.number] = sent
+    def sent(self, item: Item) -> None:
+        """More of its bytes have left."""
         self.news_at = time.monotonic()
         self._view.moved(item)
 

@@ -14,11 +14,18 @@ from uuid import UUID
 
 import msgspec
 
+from buildpeer.client.link import Habits
+
 _SCHEMA = """
 create table if not exists uploads (
     scope text not null, path blob not null, size integer not null, mtime_ns integer not null,
     kind text not null, upload_id text not null, sha256 text not null, noted_at integer not null,
     primary key (scope, path, size, mtime_ns, kind)
+) without rowid
+"""
+_NETWORKS = """
+create table if not exists networks (
+    name text primary key, habits blob not null, noted_at integer not null
 ) without rowid
 """
 _REMEMBERED_S = 180 * 24 * 3600
@@ -31,8 +38,19 @@ class Entry(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Noted(msgspec.Struct, frozen=True):
+    """A file as it was announced."""
+
+    path: Path
+    kind: str
+    upload_id: str
+    sha256: str
+
+
 class Journal:
-    """Which upload each file became. `scope` is api, person and project; a changed file is another file.
+    """Which upload each file became, and what was learnt of networks.
+
+    `scope` is api, person and project; a changed file is another file.
 
     An entry stays after its upload has ended: pushing the same file again says that it is there already
     instead of making a second document.
@@ -45,7 +63,9 @@ class Journal:
         self._db.execute("pragma journal_mode=wal")
         self._db.execute("pragma synchronous=normal")
         self._db.execute(_SCHEMA)
-        self._db.execute("delete from uploads where noted_at < ?", (int(time.time()) - _REMEMBERED_S,))
+        self._db.execute(_NETWORKS)
+        for table in ("uploads", "networks"):
+            self._db.execute(f"delete from {table} where noted_at < ?", (int(time.time()) - _REMEMBERED_S,))  # noqa: S608
 
     def __enter__(self) -> Self:
         return self
@@ -69,6 +89,32 @@ class Journal:
             "insert or replace into uploads values (?, ?, ?, ?, ?, ?, ?, ?)",
             (self._scope, _key(path), size, mtime_ns, kind, entry.upload_id, entry.sha256, int(time.time())),
         )
+
+    def announced(self, since: float, until: float) -> list[Noted]:
+        """The files announced in this time (seconds since 1970) in this scope and those it begins; of each the last.
+
+        A file that was changed and announced again counts once: what it was before is on no disk any more.
+        """
+        rows = self._db.execute(
+            "select path, kind, upload_id, sha256 from uploads where substr(scope, 1, ?) = ? and noted_at >= ?"
+            " and noted_at < ? order by noted_at, upload_id",
+            (len(self._scope), self._scope, int(since), int(until)),
+        )
+        last = {(path, kind): Noted(Path(os.fsdecode(path)), kind, upload, sha) for path, kind, upload, sha in rows}
+        return sorted(last.values(), key=lambda noted: noted.path)
+
+    def habits(self, network: str) -> Habits | None:
+        """What was learnt of this network, if anything was."""
+        row = self._db.execute("select habits from networks where name = ?", (network,)).fetchone()
+        try:
+            return msgspec.json.decode(row[0], type=Habits) if row else None
+        except msgspec.DecodeError:
+            return None  # of another version: to be learnt again
+
+    def note_habits(self, network: str, habits: Habits) -> None:
+        """Keep what was learnt of this network."""
+        row = (network, msgspec.json.encode(habits), int(time.time()))
+        self._db.execute("insert or replace into networks values (?, ?, ?)", row)
 
 
 def new_id() -> str:

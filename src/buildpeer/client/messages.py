@@ -4,7 +4,7 @@ import os
 import unicodedata
 from collections.abc import Mapping
 
-from buildpeer.client.api import ApiError, ClientError, NetworkError
+from buildpeer.client.errors import ApiError, ClientError, NetworkError
 
 LANGUAGES = ("es", "pt", "en")
 
@@ -33,6 +33,8 @@ _CATALOGUE: dict[str, tuple[str, str, str]] = {
     "stage.queued": ("en espera", "na fila", "waiting"),
     "stage.sending": ("enviando", "enviando", "sending"),
     "stage.pausing": ("reintentando", "tentando de novo", "retrying"),
+    "waits.network": ("esperando la red", "esperando a rede", "waiting for the network"),
+    "waits.server": ("esperando al servidor", "esperando o servidor", "waiting for the server"),
     "stage.checking": ("revisando", "verificando", "checking"),
     # problems of files
     "problem.hidden": (
@@ -193,6 +195,30 @@ _CATALOGUE: dict[str, tuple[str, str, str]] = {
     "sum.skipped": ("{n} omitidos", "{n} ignorados", "{n} skipped"),
     "sum.pending": ("{n} en revisión", "{n} em verificação", "{n} still being checked"),
     "sum.bad": ("{n} con problemas", "{n} com problemas", "{n} with problems"),
+    # the manifest
+    "manifest.today": ("de hoy", "de hoje", "of today"),
+    "manifest.day": ("del {day}", "de {day}", "of {day}"),
+    "manifest.nothing": (
+        "Desde este equipo no se envió nada {when}.",
+        "Nada {when} foi enviado deste computador.",
+        "Nothing {when} was sent from this machine.",
+    ),
+    "manifest.photos": (
+        "{safe} de {n} fotos {when} están a salvo",
+        "{safe} de {n} fotos {when} estão a salvo",
+        "{safe} of {n} photos {when} are safe",
+    ),
+    "manifest.files": (
+        "{safe} de {n} archivos {when} están a salvo",
+        "{safe} de {n} arquivos {when} estão a salvo",
+        "{safe} of {n} files {when} are safe",
+    ),
+    "verdict.safe": ("a salvo", "a salvo", "safe"),
+    "verdict.arriving": ("aún no llega completo", "ainda não chegou completo", "has not arrived in full yet"),
+    "verdict.processing": ("llegó, en revisión", "chegou, em verificação", "arrived, being checked"),
+    "verdict.missing": ("no está en el servidor", "não está no servidor", "not on the server"),
+    "verdict.different": ("llegó distinto", "chegou diferente", "arrived altered"),
+    "verdict.refused": ("el servidor lo rechazó", "o servidor o recusou", "the server refused it"),
     # watching
     "watch.live": ("en vivo", "ao vivo", "live"),
     "watch.cut": ("sin conexión, reintentando", "sem conexão, tentando de novo", "cut off, trying again"),
@@ -206,6 +232,16 @@ _ONE: dict[str, tuple[str, str, str]] = {  # the same for exactly one
     "sum.duplicate": ("1 repetido", "1 repetido", "1 duplicate"),
     "sum.skipped": ("1 omitido", "1 ignorado", "1 skipped"),
     "sum.bad": ("1 con problemas", "1 com problemas", "1 with problems"),
+    "manifest.photos": (
+        "{safe} de 1 foto {when} está a salvo",
+        "{safe} de 1 foto {when} está a salvo",
+        "{safe} of 1 photo {when} is safe",
+    ),
+    "manifest.files": (
+        "{safe} de 1 archivo {when} está a salvo",
+        "{safe} de 1 arquivo {when} está a salvo",
+        "{safe} of 1 file {when} is safe",
+    ),
     "table.more": (
         "Además, 1 archivo llegó bien y no se muestra.",
         "Além disso, 1 arquivo chegou bem e não é mostrado.",
@@ -231,6 +267,12 @@ def text(lang: str, key: str, **values: object) -> str:
 def state(lang: str, name: str) -> str:
     """A state or an outcome in words; one that is new to this client as it is."""
     key = f"state.{name}"
+    return text(lang, key) if key in _CATALOGUE else name
+
+
+def verdict(lang: str, name: str) -> str:
+    """A manifest's verdict in words; one that is new to this client as it is."""
+    key = f"verdict.{name}"
     return text(lang, key) if key in _CATALOGUE else name
 
 

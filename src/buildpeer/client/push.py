@@ -12,13 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from buildpeer.client import files
-from buildpeer.client.api import Api, ApiError, ClientError, NetworkError, NewUpload, Opened, Upload, event_of
+from buildpeer.client.api import Api
+from buildpeer.client.errors import ApiError, ClientError, NetworkError
 from buildpeer.client.files import FileChangedError, Fingerprint, Kind
 from buildpeer.client.items import Board, Item, Outcome, Silent, View
 from buildpeer.client.journal import Entry, Journal, new_id
+from buildpeer.client.learnt import Learnt
 from buildpeer.client.messages import explain, text
+from buildpeer.client.network import fingerprint
 from buildpeer.client.sending import Sender, plainly
 from buildpeer.client.session import address, state_dir
+from buildpeer.client.shapes import NewUpload, Opened, Upload, event_of
 
 _SETTLED = frozenset(("ready", "duplicate"))  # ends that a later push leaves alone; after others it tries anew
 _BATCH = 200
@@ -34,7 +38,7 @@ async def push(
     project_id: str,
     *,
     kind: Kind | None = None,
-    parallel: int = 4,
+    parallel: int = 8,
     timeout_s: float = 300.0,
     poll_s: float = 5.0,
     view: View | None = None,
@@ -43,7 +47,8 @@ async def push(
     """Send files and folders to a project; one outcome per file, in the order in which they were found.
 
     What goes wrong with one file is its outcome and never keeps back another. `kind` overrides the guess by
-    name; `timeout_s` is how long to wait without any news once everything is sent; `folder` holds the journal
+    name; `parallel` is the most connections that may send; `timeout_s` is how long to wait without any news once
+    everything is sent; `folder` holds the journal
     by which a push that was killed goes on where it was. Raises ApiError when nothing can be done at all:
     the sign-in has ended, or the project is gone.
     """
@@ -59,7 +64,7 @@ async def push(
             item.stage = "done"
     view = view or Silent()
     view.began(items)
-    scope = f"{address(api.base_url)} {api.session.person.person_id} {project_id}"
+    scope = scope_of(api, project_id)
     todo = [item for item in items if item.outcome is None]
     with Journal(folder or state_dir(), scope) as journal:
         work = _Push(
@@ -73,6 +78,11 @@ async def push(
         )
         await work.run(todo)
     return [item.outcome for item in items if item.outcome]
+
+
+def scope_of(api: Api, project_id: str = "") -> str:
+    """What the journal calls a person's files in a project; without one, how all of these begin."""
+    return f"{address(api.base_url)} {api.session.person.person_id} {project_id}"
 
 
 class _Push:
@@ -91,7 +101,7 @@ class _Push:
         self.project_id = project_id
         self.journal = journal
         self.board = Board(view)
-        self.sender = Sender(api, self.board, parallel)
+        self.sender = Sender(api, self.board, Learnt(journal, parallel, lambda: fingerprint(api.base_url)))
         self.timeout_s = timeout_s
         self.poll_s = poll_s
         self.hashers = asyncio.Semaphore(_HASHING)
@@ -105,10 +115,7 @@ class _Push:
         with plainly():
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(helper) for helper in (self._listen(), self._poll(), self._announce())]
-                # only now announce anything: the stream begins at "now", and what came before is not told
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.listening.wait(), _STREAM_S)
-                async with asyncio.TaskGroup() as carriers:
+                async with self.sender.at_work(), asyncio.TaskGroup() as carriers:
                     for item in items:
                         carriers.create_task(self._carry(item))
                 for helper in helpers:
@@ -227,6 +234,9 @@ class _Push:
     # what serves all of them
 
     async def _announce(self) -> None:
+        # nothing before the stream is open: it begins at "now", and what came before is not told
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.listening.wait(), _STREAM_S)
         while True:
             batch = [await self.announcing.get()]
             await asyncio.sleep(_GATHER_S)
@@ -266,8 +276,7 @@ class _Push:
         """Hear of every change; if there is no stream for us, polling has to do."""
 
         def link(up: bool) -> None:
-            if up:
-                self.listening.set()
+            self.listening.set()  # a stream that failed to open isn't waited for
 
         try:
             async with contextlib.aclosing(self.api.events(on_link=link)) as frames:

@@ -1,35 +1,74 @@
-"""Brings the bytes of many files to S3 over a few connections.
+"""Brings the bytes of many files to S3 over as many connections as the link bears.
 
-A file is a list of pieces: itself, or the parts that the server cut it into. Pieces fly side by side, and
-each is tried until it is there or nothing has got through for the whole patience.
+One function, `_turn`, decides whenever anything has happened: which permitted piece flies next, and for which bytes
+permission is asked ahead of need. Small files come first; what is left of one shares the link with the next. A piece
+that fails rests, and takes nobody with it.
 """
 
 import asyncio
+import bisect
 import contextlib
 import math
+import time
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from typing import TypeVar
 
-from buildpeer.client.api import WHOLE, Api, ApiError, ClientError, NetworkError, Opened, Put, Upload
-from buildpeer.client.delivery import PartsLostError, Piece, StorageError, UrlRefusedError, deliver, pieces_of
-from buildpeer.client.items import Board, Item, Transfer
+import httpx
+
+from buildpeer.client.api import Api
+from buildpeer.client.delivery import Flight, Line, PartsLostError, Pulse, StorageError, UrlRefusedError, deliver
+from buildpeer.client.errors import ApiError, ClientError, NetworkError
+from buildpeer.client.files import FileChangedError
+from buildpeer.client.items import Board, Item
+from buildpeer.client.learnt import Learnt, Network
+from buildpeer.client.ranges import total
+from buildpeer.client.shapes import Opened, Put, Sent, Upload
+from buildpeer.client.transfer import PART, Piece, Transfer
 
 T = TypeVar("T")
 
-_URLS = 8  # asked for at a time: more of them would grow old unused on a slow link
+_REPORT_S = 2.0
+_REPORTED = 200
+_SIGNED = 64  # ranges at a time
 
 
 class Sender:
-    """Sends files over `connections` at a time; `lost` says that nothing gets through any more."""
+    """Sends files while `at_work`; `lost` says that nothing gets through any more."""
 
-    def __init__(self, api: Api, board: Board, connections: int) -> None:
+    def __init__(self, api: Api, board: Board, learnt: Learnt) -> None:
         self._api = api
         self._board = board
-        self._connections = connections
-        self._free = asyncio.Semaphore(connections)
+        self._learnt = learnt
+        self._network: Network = learnt.here()
+        self._files: list[tuple[int, int, Item]] = []  # by size, then in order of arrival
+        self._count = 0
+        self._flights: dict[Flight, tuple[Transfer, asyncio.Task[None]]] = {}
+        self._signing: set[Item] = set()
+        self._ahead = 0  # pieces that have permission and don't fly yet
+        self._lines: list[Line] = []
+        self._pulse = Pulse()
+        self._context = httpx.create_ssl_context()
         self._delivered = 0
+        self._progress_at = time.monotonic()
         self._silence = 0  # network failures in a row, of whichever pieces
+        self._blocked_until = 0.0
+        self._reported: dict[str, int] = {}
+        self._group: asyncio.TaskGroup
         self.lost = False
+
+    @contextlib.asynccontextmanager
+    async def at_work(self) -> AsyncGenerator[None]:
+        """Files can be sent in here."""
+        self._progress_at = time.monotonic()
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                reporting = self._group.create_task(self._report())
+                yield
+                reporting.cancel()
+        finally:
+            self._learnt.keep()
+            for line in self._lines:
+                await line.close()
 
     async def send(self, item: Item, opened: Opened) -> None:
         """Send what the server lacks; on return it has all of the file's bytes, or has closed the upload.
@@ -37,43 +76,64 @@ class Sender:
         Raises FileChangedError, OSError and ClientError.
         """
         parts = opened.upload.parts if opened.upload else None
-        item.transfer = Transfer(pieces_of(item.file.size, parts), puts={WHOLE: opened.put} if opened.put else {})
-        if parts is None:
-            await self._send_missing(item)
-            return
+        size = item.file.size
+        item.transfer = Transfer(size, parts.size if parts else PART, opened.put)
         if opened.verdict == "known":  # an earlier push may have sent some of it
             await self._ask(item)
-        failures, fewest = 0, parts.count
+        failures, fewest = 0, size + 1
         while True:
             with contextlib.suppress(PartsLostError):  # completion tells what is left
-                await self._send_missing(item)
+                await self._carry(item)
+            if item.transfer.sent_whole or item.arrived:
+                return
             error = await self._complete(item)
             if error is None:
                 return
-            item.transfer.lacks(error.missing_parts)
-            left = len(error.missing_parts)
+            item.transfer.lacks(error.missing)
+            left = total(error.missing)
             failures = 0 if left < fewest else failures + 1
             fewest = min(left, fewest)
             if failures >= self._api.patience.failures:
                 raise error
-            await self._pause(item, failures)
+            if failures:
+                await asyncio.sleep(self._api.patience.pause_s(failures))
 
     async def reaching(self, call: Awaitable[T]) -> T:
         """Await a call of the api, which has a patience of its own: when that ends, nothing gets through."""
         try:
             return await call
         except NetworkError:
-            self.lost = True
+            self._lose()
             raise
 
-    async def _send_missing(self, item: Item) -> None:
-        with plainly():
-            async with asyncio.TaskGroup() as group:
-                for piece in item.transfer.missing:
-                    group.create_task(self._bring(item, piece))
+    # one file
+
+    async def _carry(self, item: Item) -> None:
+        """Wait until every byte of the file is there, or the server needs no more of them."""
+        transfer = item.transfer
+        if transfer.complete or item.arrived:
+            return
+        if self.lost:
+            raise NetworkError("lost")
+        transfer.done = asyncio.get_running_loop().create_future()
+        self._count += 1
+        place = (item.file.size, self._count, item)
+        bisect.insort(self._files, place)
+        self._board.stage(item, "queued")
+        self._turn()
+        try:
+            await transfer.done
+        finally:
+            self._files.remove(place)
+            self._ahead -= len(transfer.permitted)
+            transfer.permitted = []
+            for whose, task in self._flights.values():
+                if whose is transfer:
+                    task.cancel()
+            self._turn()
 
     async def _complete(self, item: Item) -> ApiError | None:
-        """Have the parts joined; the error if some have to be sent again."""
+        """Have the pieces joined; the error if some have to be sent again."""
         try:
             self._board.heard(await self.reaching(self._api.complete(item.upload_id)))
         except ApiError as error:
@@ -84,119 +144,255 @@ class Sender:
             await self._ask(item)
         return None
 
-    async def _bring(self, item: Item, piece: Piece) -> None:
-        """Try until the piece is there.
-
-        One that failed goes to the back of the queue, so that it never keeps back the others.
-        """
-        failures, delivered = 0, self._delivered
-        while item.needs(piece):
-            if not item.transfer.flying:
-                self._board.stage(item, "queued")
-            async with self._connection(item):
-                error = await self._try(item, piece)
-                if error is None:
-                    item.transfer.has([piece.number])
-                    self._delivered, self._silence = self._delivered + 1, 0
-                    return
-                # others getting through shows that the link lives: the count begins anew
-                failures = 1 if self._delivered != delivered else failures + 1
-                delivered = self._delivered
-                if failures >= self._api.patience.failures:
-                    raise error
-                if isinstance(error, NetworkError):
-                    await self._wait_for_link(item, failures)
-            if self.lost:
-                raise error
-            if not isinstance(error, NetworkError):
-                self._silence = 0
-                await self._pause(item, failures - isinstance(error, UrlRefusedError))
-            await self._ask(item)  # perhaps only the answer was lost
-
-    @contextlib.asynccontextmanager
-    async def _connection(self, item: Item) -> AsyncGenerator[None]:
-        """One of the connections. Of each file one piece at most waits for it, so a big one keeps nobody back."""
-        async with item.transfer.line:
-            await self._free.acquire()
-        try:
-            yield
-        finally:
-            self._free.release()
-
-    async def _wait_for_link(self, item: Item, failures: int) -> None:
-        """Pause in place of sending: without a link, the next piece would fare no better."""
-        self._silence += 1
-        rounds = math.ceil(self._silence / self._connections)
-        if rounds >= self._api.patience.failures:
-            self.lost = True
-        if not self.lost:
-            await self._pause(item, max(rounds, failures))
-
-    async def _pause(self, item: Item, failures: int) -> None:
-        if failures:
-            if not item.transfer.flying:
-                self._board.stage(item, "pausing")
-            await asyncio.sleep(self._api.patience.pause_s(failures))
-
-    async def _try(self, item: Item, piece: Piece) -> ClientError | None:
-        """Send the piece once; the error if it is worth another try."""
-        if self.lost:
-            raise NetworkError("lost")
-        if not item.needs(piece):  # it was heard of while this waited for a connection
-            return None
-        put: Put | None = None
-        try:
-            put = await self._url(item, piece)
-            if put is not None:
-                await self._fly(item, piece, put)
-        except UrlRefusedError as error:
-            if item.transfer.puts.get(piece.number) is put:  # or another piece got fresh ones meanwhile
-                item.transfer.puts.clear()
-            return error
-        except NetworkError as error:
-            return error
-        except StorageError as error:
-            if not error.passing:
-                raise
-            return error
-        return None
-
-    async def _fly(self, item: Item, piece: Piece, put: Put) -> None:
-        item.transfer.sent[piece.number] = 0
-        item.transfer.flying += 1
-        self._board.stage(item, "sending")
-        try:
-            await deliver(
-                self._api.storage,
-                put,
-                piece,
-                path=item.path,
-                wanted=item.file,
-                on_sent=lambda sent: self._board.sent(item, piece, sent),
-            )
-        finally:
-            item.transfer.flying -= 1
-
-    async def _url(self, item: Item, piece: Piece) -> Put | None:
-        """A signed URL; None when the server needs no more bytes."""
-        transfer = item.transfer
-        async with transfer.signing:
-            if piece.number not in transfer.puts:
-                others = [p.number for p in transfer.missing if p != piece and p.number not in transfer.puts]
-                wanted = [number for number in (piece.number, *others) if number != WHOLE][:_URLS]
-                try:
-                    transfer.puts |= await self.reaching(self._api.urls(item.upload_id, wanted))
-                except ApiError as error:
-                    if error.code != "upload_closed":
-                        raise
-                    return None
-            return transfer.puts[piece.number]
-
     async def _ask(self, item: Item) -> None:
         upload: Upload = await self.reaching(self._api.upload(item.upload_id))
         self._board.heard(upload)
-        if upload.parts and upload.parts.received:
-            item.transfer.has(upload.parts.received)
+        item.transfer.has(upload.received or ())
+
+    # what happens next
+
+    def _turn(self) -> None:
+        """Let fly what may fly, and ask for what will be needed soon. Called after every change."""
+        link = self._network.link
+        while self._ahead and self._room(link.connections) and (found := self._permitted()):
+            self._launch(*found)
+        wanted = 2 * link.connections
+        for _, _, item in self._files:
+            if self.lost or self._ahead + len(self._signing) >= wanted or len(self._signing) >= link.connections:
+                break
+            if item not in self._signing and not item.transfer.done.done():
+                self._permit(item, min(_SIGNED, wanted))
+        self._pulse.waiting = self._ahead > 0 or bool(self._signing)
+
+    def _room(self, connections: int) -> bool:
+        """Whether one more may fly. A connection that has fallen silent doesn't count: another may get through."""
+        if self.lost or time.monotonic() < self._blocked_until or len(self._flights) >= 2 * connections:
+            return False
+        return sum(not flight.silent for flight in self._flights) < connections
+
+    def _permitted(self) -> tuple[Item, Piece, Put] | None:
+        link = self._network.link
+        for _, _, item in self._files:
+            transfer = item.transfer
+            while transfer.permitted and not transfer.done.done():
+                piece, put = transfer.permitted.pop(0)
+                self._ahead -= 1
+                if piece.form == "chunk" or link.whole(piece.what.length):
+                    return item, piece, put
+                if piece.form == "whole":
+                    transfer.whole = put
+        return None
+
+    def _permit(self, item: Item, most: int) -> None:
+        """Have the next pieces of this file permitted."""
+        transfer = item.transfer
+        pieces = transfer.cut(self._network.link, most)
+        if not pieces:
+            return
+        if pieces[0].form == "whole" and transfer.whole:
+            transfer.permitted.append((pieces[0], transfer.whole))
+            transfer.whole = None
+            self._ahead += 1
+            self._later(0.0)
+            return
+        transfer.asked.update(pieces)
+        self._signing.add(item)
+        self._group.create_task(self._sign(item, pieces))
+
+    async def _sign(self, item: Item, pieces: list[Piece]) -> None:
+        transfer = item.transfer
+        puts: list[Put] = []
+        try:
+            parts = [piece.part for piece in pieces if piece.form == "part"]
+            chunks = [piece.what for piece in pieces if piece.form == "chunk"]
+            urls = await self.reaching(self._api.urls(item.upload_id, parts=parts, chunks=chunks))
+            by_part = {each.part_number: each.put for each in urls.parts}
+            by_offset = {each.offset: each.put for each in urls.chunks}
+            for piece in pieces:
+                found = by_part.get(piece.part) if piece.form == "part" else by_offset.get(piece.what.offset)
+                put = urls.put if piece.form == "whole" else found
+                if put is None:
+                    raise NetworkError("not BuildPeer's answer: URLs are missing")
+                puts.append(put)
+        except ApiError as error:
+            if error.code == "upload_closed":
+                await self._closed(item)
+            else:
+                _fail(transfer, error)
+        except ClientError as error:
+            _fail(transfer, error)
+        finally:
+            transfer.asked.difference_update(pieces)
+            self._signing.discard(item)
+            if not transfer.done.done():
+                transfer.permitted += zip(pieces, puts, strict=False)
+                self._ahead += len(puts)
+            self._turn()
+
+    async def _closed(self, item: Item) -> None:
+        """The server says that no more bytes are needed."""
+        try:
+            await self._ask(item)
+        except ClientError as error:
+            _fail(item.transfer, error)
+        _end(item.transfer)
+
+    def _launch(self, item: Item, piece: Piece, put: Put) -> None:
+        line = self._lines.pop() if self._lines else Line(self._context)
+        item.transfer.flying[piece] = 0
+
+        def moved(sent: int) -> None:
+            if piece in item.transfer.flying:
+                item.transfer.flying[piece] = sent
+                self._board.sent(item)
+
+        size = piece.what.length
+        flight = Flight(line, self._pulse, size, expected_s=self._network.link.expected_s(size), on_move=moved)
+        flight.on_silence = self._turn
+        self._network.link.began(time.monotonic())
+        task = self._group.create_task(self._fly(item, piece, put, flight))
+        self._flights[flight] = (item.transfer, task)
+        self._board.stage(item, "sending")
+
+    # one piece
+
+    async def _fly(self, item: Item, piece: Piece, put: Put, flight: Flight) -> None:
+        transfer, network = item.transfer, self._network
+        front = network.fronts.pick(time.monotonic()) if put.accelerated_url else ""
+        url = put.accelerated_url if front == "accelerated" and put.accelerated_url else put.url
+        error: Exception | None = None
+        try:
+            await deliver(flight, put, url, piece.what, path=item.path, wanted=item.file)
+        except (ClientError, FileChangedError, OSError) as exc:
+            error = exc
+        finally:  # the connection is free, whatever is still to be done about the piece
+            del self._flights[flight]
+            transfer.flying.pop(piece, None)
+            if error and not (isinstance(error, NetworkError) and flight.left):
+                network.link.refused(time.monotonic())
+            self._lines.append(flight.line)
+        if error is None:
+            self._arrived(item, piece, flight, network, front)
+        elif isinstance(error, NetworkError):
+            network.fronts.failed(front, time.monotonic())
+            if flight.left:
+                network.link.cut(time.monotonic(), flight.sent)
+            await self._cut(item, piece, put, flight, error)
+        elif isinstance(error, UrlRefusedError | StorageError):
+            self._silence = 0
+            await self._refused(item, piece, put, error)
+        else:
+            _fail(transfer, error)
+        self._turn()
+
+    def _arrived(self, item: Item, piece: Piece, flight: Flight, network: Network, front: str) -> None:
+        now = time.monotonic()
+        seconds = now - flight.began
+        network.link.arrived(now, piece.what.length, seconds, flight.line.round_trip_s)
+        if front:
+            network.fronts.arrived(front, piece.what.length / max(seconds, 1e-3))
+        self._delivered, self._silence, self._blocked_until, self._progress_at = self._delivered + 1, 0, 0.0, now
+        transfer = item.transfer
+        transfer.has([piece.what])
+        transfer.sent_whole = piece.form == "whole"
+        self._board.sent(item)
+        if transfer.complete:
+            _end(transfer)
+
+    async def _cut(self, item: Item, piece: Piece, put: Put, flight: Flight, error: NetworkError) -> None:
+        """The network failed this piece. One cut is nobody's fault; several in a row mean that nothing gets through."""
+        transfer = item.transfer
+        transfer.resting.add(piece)
+        try:
+            await flight.line.renew()
+            now = time.monotonic()
+            if self._pulse.moved_at <= flight.moved_at:  # nobody else got on since
+                self._silence += 1
+            if now - self._progress_at >= self._api.patience.away_s:
+                self._lose()
+            elif self._silence:
+                rounds = math.ceil(self._silence / self._network.link.connections)
+                self._blocked_until = now + self._api.patience.pause_s(rounds, error)
+                self._later(self._blocked_until - now)
+                self._wait(item, "network")
+            self._network = self._learnt.here()
+            if flight.left >= piece.what.length:  # perhaps only the answer was lost
+                await self._ask(item)
+                if item.arrived or transfer.complete:
+                    _end(transfer)
+        except ClientError as lost:
+            _fail(transfer, lost)
+        finally:
+            transfer.resting.discard(piece)
+        if piece.form == "chunk" and not transfer.done.done() and transfer.needs(piece):
+            transfer.permitted.insert(0, (piece, put))
+            self._ahead += 1
+
+    async def _refused(self, item: Item, piece: Piece, put: Put, error: UrlRefusedError | StorageError) -> None:
+        """S3 said no. Others getting through shows that it lives: then the count of failures begins anew."""
+        transfer = item.transfer
+        failures, delivered = transfer.failures.get(piece.what.offset, (0, -1))
+        failures = 1 if self._delivered != delivered else failures + 1
+        transfer.failures[piece.what.offset] = (failures, self._delivered)
+        passing = isinstance(error, UrlRefusedError) or error.passing
+        if not passing or failures >= self._api.patience.failures:
+            _fail(transfer, error)
+            return
+        refused = isinstance(error, UrlRefusedError)
+        if refused and failures == 1:  # what was signed together has expired together
+            self._ahead -= len(transfer.permitted)
+            transfer.permitted = []
+            return
+        transfer.resting.add(piece)
+        self._wait(item, "server")
+        self._turn()
+        await asyncio.sleep(self._api.patience.pause_s(failures - refused, error))
+        transfer.resting.discard(piece)
+        if not refused and not transfer.done.done() and transfer.needs(piece):
+            transfer.permitted.insert(0, (piece, put))
+            self._ahead += 1
+
+    def _wait(self, item: Item, what: str) -> None:
+        item.waits_for = what
+        if not item.transfer.flying:
+            self._board.stage(item, "pausing")
+
+    def _later(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._turn)
+
+    def _lose(self) -> None:
+        """Nothing has got through for the whole patience: it is over for all."""
+        self.lost = True
+        for _, _, item in self._files:
+            _fail(item.transfer, NetworkError("lost"))
+
+    async def _report(self) -> None:
+        """Tell the server how far the files have come that are not there yet; best effort."""
+        while True:
+            await asyncio.sleep(_REPORT_S)
+            there = {item.upload_id: total(item.transfer.there) for _, _, item in self._files}
+            news = [Sent(key, sent) for key, sent in there.items() if sent and self._reported.get(key) != sent]
+            self._reported = {key: sent for key, sent in self._reported.items() if key in there}
+            try:
+                if news:
+                    await self._api.progress(news[:_REPORTED])
+            except NetworkError:
+                continue
+            except ApiError as error:
+                if not error.passing:
+                    return  # the server doesn't want to know
+                continue
+            self._reported |= {sent.upload_id: sent.sent_bytes for sent in news[:_REPORTED]}
+
+
+def _end(transfer: Transfer) -> None:
+    if not transfer.done.done():
+        transfer.done.set_result(None)
+
+
+def _fail(transfer: Transfer, error: Exception) -> None:
+    if not transfer.done.done():
+        transfer.done.set_exception(error)
 
 
 @contextlib.contextmanager

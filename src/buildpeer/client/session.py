@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from buildpeer.client.api import Api, Patience, Session
+from buildpeer.client.api import Api
+from buildpeer.client.errors import Patience
+from buildpeer.client.shapes import Session
 
 DEFAULT_API = "http://127.0.0.1:8000"
 

@@ -59,7 +59,7 @@ class Lines:
         """See items.View."""
         name = shown(item.path.name)
         if item.stage == "pausing":
-            self._line(f"{text(self._lang, 'stage.pausing')}: {name}")
+            self._line(f"{_pause(self._lang, item)}: {name}")
         elif item.outcome:
             self._done += 1
             result = messages.state(self._lang, item.outcome.result)
@@ -136,7 +136,7 @@ class Bars:
             self._files.update(known, total=item.file.size, completed=item.sent, note=self._note(item))
 
     def _note(self, item: Item) -> str:
-        return text(self._lang, "stage.pausing") if item.stage == "pausing" else ""
+        return _pause(self._lang, item) if item.stage == "pausing" else ""
 
     def _count(self, item: Item) -> None:
         """Keep the sums: a file that needs no sending, or none any more, counts with what was sent of it."""
@@ -156,6 +156,10 @@ class Bars:
         if self._stages["checking"]:
             parts.append(text(self._lang, "push.checking", n=self._stages["checking"]))
         self._counts.plain = " · ".join(parts)
+
+
+def _pause(lang: str, item: Item) -> str:
+    return text(lang, f"waits.{item.waits_for}" if item.waits_for else "stage.pausing")
 
 
 class _Amount(ProgressColumn):

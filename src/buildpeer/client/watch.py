@@ -9,8 +9,9 @@ from rich.live import Live
 from rich.text import Text
 
 from buildpeer.client import messages
-from buildpeer.client.api import ENDS, Api, Event, Project, event_of
+from buildpeer.client.api import Api
 from buildpeer.client.messages import shown, text
+from buildpeer.client.shapes import ENDS, Event, Project, event_of
 from buildpeer.client.ui import shorten
 
 _GOOD = ("ready", "duplicate")
