@@ -3,7 +3,7 @@
 
 set role buildpeer_owner;
 
-create policy assembly on outbox for insert to buildpeer_app with check (
+create policy tenant_assembly on outbox for insert to buildpeer_app with check (
   tenant_id = (select app.tenant_id()) and exists (
     select from uploads u
     where u.tenant_id = outbox.tenant_id

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
+from tests.conftest import declare
 from tests.journeys.site import FIELD, INVESTOR, MANAGER, Site, wait_for
 
 
@@ -124,8 +125,8 @@ def test_a_large_plan_whose_push_was_killed_goes_on_where_it_was(site: Site, tmp
 
         def arrived() -> int:
             [upload] = [u for u in client.get("/v1/uploads").json()["items"] if u["name"] == plan.name] or [None]
-            parts = client.get(f"/v1/uploads/{upload['upload_id']}").json()["parts"] if upload else {"received": []}
-            return len(parts["received"])
+            received = client.get(f"/v1/uploads/{upload['upload_id']}").json()["received"] if upload else []
+            return sum(each["length"] for each in received) // (8 * 1024 * 1024)
 
         with site.command(MANAGER, "push", str(plan), "--project", "PSJ", "--parallel", "1") as pushing:
             wait_for(lambda: arrived() >= 3)
@@ -134,3 +135,26 @@ def test_a_large_plan_whose_push_was_killed_goes_on_where_it_was(site: Site, tmp
     code, said = site.run(MANAGER, "push", str(plan), "--project", "PSJ")
     assert code == 0, said
     assert stored(site, MANAGER, "PSJ")[plan.name] == plan.read_bytes()
+
+
+@pytest.mark.xdist_group("journeys")
+def test_a_plan_in_chunks_and_parts_is_joined_scanned_and_ready_by_the_house_alone(site: Site) -> None:
+    content = b"%PDF-1.7\n" + os.urandom(9 * 1024 * 1024)
+    item = declare(content, kind="plan", name="a pedazos.pdf", content_type="application/pdf")
+    last = 8 * 1024 * 1024
+    with site.signed_in(MANAGER) as client:
+        project = client.get("/v1/projects").json()["items"][0]["project_id"]
+        client.post(f"/v1/projects/{project}/uploads", json={"uploads": [item]})
+        path = f"/v1/uploads/{item['upload_id']}"
+        spans = [(at, min(1024 * 1024, len(content) - at)) for at in range(last, len(content), 1024 * 1024)]
+        wanted = {"parts": [1], "chunks": [{"offset": at, "length": length} for at, length in spans]}
+        signed = client.post(f"{path}/urls", json=wanted).json()
+        for each in signed["chunks"]:
+            chunk = content[each["offset"] : each["offset"] + each["length"]]
+            assert httpx.put(each["put"]["url"], content=chunk, headers=each["put"]["headers"]).status_code == 200
+        [part] = signed["parts"]
+        put = part["put"]
+        assert httpx.put(put["url"], content=content[:last], headers=put["headers"], timeout=30).status_code == 200
+        assert client.post(f"{path}/completion").json()["state"] == "stored"
+        wait_for(lambda: client.get(path).json()["state"] == "ready")
+        assert client.get(path).json()["verified"]

@@ -1,16 +1,23 @@
 """Files in chunks, end to end: real api, real S3, the real handler of assemble with its own least rights."""
 
+import asyncio
 import os
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from tests.modules.uploads.conftest import CHUNKS, UPLOADS, House, OpenFile
 
+from buildpeer import facts
+from buildpeer.entrypoints.functions.assemble import make_part
+from buildpeer.entrypoints.functions.aws import aws
 from buildpeer.layout import CELL, MIB, PART_SIZE
-from buildpeer.modules.uploads import rules
+from buildpeer.modules.uploads import rules, service
+from buildpeer.modules.uploads.service.joining import look
 from buildpeer.platform import clock
+from buildpeer.platform.db import Database
 from buildpeer.platform.ids import new_id
 
 PHOTO = os.urandom(5 * CELL + 12_345)
@@ -128,6 +135,48 @@ async def test_assembling_twice_late_or_at_once_changes_nothing(open_file: OpenF
         assert len(house.s3.list_object_versions(Bucket=UPLOADS, Prefix=file.key)["Versions"]) == 1
 
 
+async def test_completions_and_assemblers_that_race_make_one_file(open_file: OpenFile, house: House) -> None:
+    photo, plan = await open_file(PHOTO), await open_file(PLAN, kind="plan")
+    await photo.send(*PHOTO_CHUNKS)
+    await plan.send_parts(1, 2)
+    await plan.send(*part_chunks(3))
+    for file in (photo, plan):
+        answers = await asyncio.gather(*(file.post("completion") for _ in range(4)))
+        assert {(answer.status_code, answer.json()["state"]) for answer in answers} == {(200, "stored")}
+        [message] = await house.wanted(file)
+        told = await asyncio.gather(*(asyncio.to_thread(make_part, aws(), _read(message)) for _ in range(4)))
+        assert set(told) == {"joined"}
+        await asyncio.gather(*(house.tell(*house.assemble(message)) for _ in range(2)))
+        assert (house.stored(file), house.chunks(file)) == (file.content, [])
+
+
+def _read(message: dict[str, Any]) -> facts.PartWanted:
+    return msgspec.convert(message["detail"], facts.PartWanted)
+
+
+@pytest.mark.parametrize("before", ["list_objects", "list_parts", "head"])
+async def test_bytes_that_move_while_somebody_looks_are_seen(
+    open_file: OpenFile, house: House, db: Database, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    file = await open_file(PLAN, kind="plan")
+    await file.send_parts(1, 2)
+    await file.send(*part_chunks(3))
+    await file.post("completion")
+    messages = await house.wanted(file)
+    upload = await service.get_upload(db, caller=file.caller, upload_id=UUID(file.upload_id))
+    ask = getattr(house.storage, before)
+
+    async def just_joined(**named: Any) -> Any:
+        if messages:
+            await house.tell(*house.assemble(messages.pop()))
+        return await ask(**named)
+
+    monkeypatch.setattr(house.storage, before, just_joined)
+    assert (await look(house.storage, upload)).missing == []
+    assert messages == []
+    assert house.stored(file) == PLAN
+
+
 async def test_chunks_that_contradict_each_other_end_the_upload(open_file: OpenFile, house: House) -> None:
     file = await open_file(PHOTO)
     await file.send(*PHOTO_CHUNKS)
@@ -202,6 +251,7 @@ async def test_another_s_chunk_counts_for_nothing(open_file: OpenFile, house: Ho
 
 async def test_keys_that_we_never_sign_count_for_nothing(open_file: OpenFile, house: House) -> None:
     file = await open_file(PHOTO)
+    await file.sign((0, CELL))
     prefix = file.key.partition("/")[2]
     for name in ("00001/0000001-0131072", "00002/0000000-0131072", "00001/0000000-0262144", "x"):
         house.s3.put_object(Bucket=CHUNKS, Key=f"{prefix}/{name}", Body=b"short")

@@ -4,6 +4,7 @@ A cell is 1 KiB here and a part four cells, so that a life of many pieces costs 
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import random
@@ -270,7 +271,8 @@ class Machine(RuleBasedStateMachine):
         if row.multipart_id is None or row.state not in (*AWAITING_BYTES, "stored") or self.stored(row) is not None:
             return
         s3 = self.world.house.s3
-        s3.abort_multipart_upload(Bucket=UPLOADS, Key=row.key, UploadId=row.multipart_id)
+        with contextlib.suppress(s3.exceptions.NoSuchUpload):  # it may be lost already
+            s3.abort_multipart_upload(Bucket=UPLOADS, Key=row.key, UploadId=row.multipart_id)
         life.lost = True
         life.acknowledged = self.look(life) or []
 

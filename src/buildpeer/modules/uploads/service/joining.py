@@ -53,7 +53,7 @@ async def look(storage: Storage, upload: Upload) -> Held:
     Chunks are deleted once their part stands, and parts are gone once the object stands; asked in this order, bytes
     on their way from one to the next are seen at least once.
     """
-    if upload.version_id is not None:
+    if upload.version_id is not None or upload.state == "requested":  # no pieces any more, or not yet
         whole = await storage.head(bucket=upload.bucket, key=upload.key)
         return Held(upload.size_bytes, whole, {}, {}, None)
     listed = await storage.list_objects(bucket=storage.chunks_bucket, prefix=layout.chunks_prefix(upload.key))
