@@ -167,7 +167,13 @@ def bootstrap(
 
 
 def policies(
-    topology: Topology, *, uploads: str, derived: str, region: str = REGION, account: str = ACCOUNT
+    topology: Topology,
+    *,
+    uploads: str,
+    derived: str,
+    chunks: str = "buildpeer-chunks",
+    region: str = REGION,
+    account: str = ACCOUNT,
 ) -> dict[Person, dict[str, Any]]:
     """The least each process needs, as IAM policy documents; they hold on AWS as they are."""
     originals, pictures = f"arn:aws:s3:::{uploads}/*", f"arn:aws:s3:::{derived}/*"
@@ -189,6 +195,13 @@ def policies(
     # Without the right to list, S3 answers 403 instead of 404 for what is gone.
     read = _allow(["s3:GetObjectVersion"], [originals]) + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{uploads}"])
     write = _allow(["s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"], [originals])
+    # Erasing what no document has any more, and an operator's hunt for what nobody needs.
+    tidy = (
+        _allow(["s3:DeleteObjectVersion"], [originals])
+        + _allow(["s3:DeleteObject"], [pictures, f"arn:aws:s3:::{chunks}/*"])
+        + _allow(["s3:ListBucketVersions", "s3:ListBucketMultipartUploads"], [f"arn:aws:s3:::{uploads}"])
+        + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{derived}", f"arn:aws:s3:::{chunks}"])
+    )
     everything = [f"arn:aws:sqs:{region}:{account}:{queue.name}" for queue in topology.queues]
     statements: dict[Person, list[dict[str, Any]]] = {
         "api": _allow(["s3:GetObject", "s3:GetObjectVersion"], [originals])
@@ -197,6 +210,7 @@ def policies(
         "worker": _allow(["s3:GetObject"], [originals])
         + write  # it joins the parts of a file whose phone is gone
         + read
+        + tidy
         + consume(STATUS)
         + _allow(["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"], everything),
         "scan": read + consume(SCAN) + publish(facts.SOURCE_SCAN),

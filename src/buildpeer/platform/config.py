@@ -27,6 +27,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     aws_region: str = "us-east-1"
     public_s3_url: str | None = None  # where phones reach S3, if not where we do
     uploads_bucket: str = "buildpeer-uploads"
+    chunks_bucket: str = "buildpeer-chunks"
     derived_bucket: str = "buildpeer-derived"
     verdicts: Literal["scan", "guardduty"] = "scan"
     clamd: str = ""  # host:port or a socket's path; empty: the embedded scanner
