@@ -17,6 +17,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
+from buildpeer.modules.documents.handlers import on_uploads_linked
 from buildpeer.modules.documents.http import DocumentsController
 from buildpeer.modules.identity.http import IdentityController
 from buildpeer.modules.notifications.http import EventsController
@@ -110,6 +111,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
         "feed": Provide(feed),
         "tokens": constant(tokens),
         "settings": constant(settings),
+        "on_linked": constant(on_uploads_linked),
         "now": Provide(clock.now, sync_to_thread=False),
         "caller": Provide(http.caller),
         "language": Provide(http.language),

@@ -76,6 +76,27 @@ def functions() -> None:
     run(_settings())
 
 
+@main.group()
+def uploads() -> None:
+    """Look after the files of all tenants, as their operator."""
+
+
+@uploads.command()
+@click.option("--reap", is_flag=True, help="Remove the bytes that no row needs.")
+@click.option(
+    "--older-than", default="24h", show_default=True, help="Only what S3 has had for so long: 30h, 7d; at least 6h."
+)
+def orphans(reap: bool, older_than: str) -> None:
+    """Find bytes in S3 that no row needs, and documents whose bytes S3 doesn't hold. Takes the worker's settings."""
+    from buildpeer.entrypoints.orphans import read_age, run
+
+    try:
+        age = read_age(older_than)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param_hint="--older-than") from exc
+    asyncio.run(run(_settings("database_url"), older_than=age, reap=reap))
+
+
 @main.command()
 def migrate() -> None:
     """Bring the database schema up to date."""

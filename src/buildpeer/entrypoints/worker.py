@@ -71,6 +71,7 @@ def _loops(
         ),
         pause_s=SWEEP_PAUSE_S,
     )
+    yield _forever("erase", lambda: uploads.delete_erased(db, storage), pause_s=SWEEP_PAUSE_S)
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
 
 

@@ -196,6 +196,13 @@ def policies(
     give_up = _allow(["s3:AbortMultipartUpload"], [originals])
     list_chunks = _allow(["s3:ListBucket"], [f"arn:aws:s3:::{chunks}"])
     drop_chunks = list_chunks + _allow(["s3:DeleteObject"], [pieces])
+    # Erasing what no document has any more, and an operator's hunt for what nobody needs.
+    tidy = (
+        _allow(["s3:DeleteObjectVersion"], [originals])
+        + _allow(["s3:DeleteObject"], [pictures])
+        + _allow(["s3:ListBucketVersions", "s3:ListBucketMultipartUploads"], [f"arn:aws:s3:::{uploads}"])
+        + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{derived}"])
+    )
     everything = [f"arn:aws:sqs:{region}:{account}:{queue.name}" for queue in topology.queues]
     statements: dict[Person, list[dict[str, Any]]] = {
         "api": read
@@ -210,6 +217,7 @@ def policies(
         + write  # it joins the parts of a file whose phone is gone
         + give_up
         + drop_chunks
+        + tidy
         + consume(STATUS)
         + _allow(["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"], everything),
         "scan": read + consume(SCAN) + publish(facts.SOURCE_SCAN),

@@ -9,11 +9,11 @@ import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 import botocore.exceptions
@@ -120,11 +120,26 @@ class StoredPart(msgspec.Struct, frozen=True):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """One object as a listing shows it; `size` in bytes."""
+    """One thing in a listing; `version_id` is empty without versions, the multipart upload's id for one of these."""
 
     key: str
     size: int
     modified: datetime
+    version_id: str = ""
+
+
+class _Listing(msgspec.Struct, frozen=True):
+    operation: str
+    items: tuple[str, ...]
+    version: str = ""
+    modified: str = "LastModified"
+
+
+_LISTINGS = {
+    "version": _Listing("list_object_versions", ("Versions", "DeleteMarkers"), "VersionId"),
+    "multipart": _Listing("list_multipart_uploads", ("Uploads",), "UploadId", "Initiated"),
+    "object": _Listing("list_objects_v2", ("Contents",)),
+}
 
 
 class Storage:
@@ -189,6 +204,40 @@ class Storage:
             raise
         return StoredObject(found.get("VersionId", ""), found["ContentLength"], found["ETag"].strip('"'))
 
+    async def holds(self, *, bucket: str, key: str, version_id: str) -> bool:
+        """Whether S3 has this very version."""
+        try:
+            await self._call("head_object", Bucket=bucket, Key=key, VersionId=version_id)
+        except botocore.exceptions.ClientError as exc:
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 404):  # 400: no version id of S3's
+                return False
+            raise
+        return True
+
+    async def walk(
+        self, what: Literal["version", "multipart", "object"], *, bucket: str, prefix: str = ""
+    ) -> AsyncIterator[list[Listed]]:
+        """Everything whose key begins with `prefix`, a page at a time: versions, unfinished multipart uploads, or
+        (without versions) objects.
+        """
+        listing = _LISTINGS[what]
+        pages: Any = iter(self._s3.get_paginator(listing.operation).paginate(Bucket=bucket, Prefix=prefix))
+        loop = asyncio.get_running_loop()
+        while True:
+            page = await loop.run_in_executor(self._threads, next, pages, None)
+            if page is None:
+                return
+            yield [
+                Listed(each["Key"], each.get("Size", 0), each[listing.modified], each.get(listing.version, ""))
+                for name in listing.items
+                for each in page.get(name, [])
+            ]
+
+    async def delete(self, *, bucket: str, key: str, version_id: str | None) -> None:
+        """Remove one version, or the object of a bucket without versions; what is gone already is fine."""
+        version = {"VersionId": version_id} if version_id else {}
+        await self._call("delete_object", Bucket=bucket, Key=key, **version)
+
     async def begin_multipart(self, *, bucket: str, key: str, content_type: str) -> str:
         """Begin a multipart upload; returns its id."""
         begun = await self._call(
@@ -220,14 +269,7 @@ class Storage:
 
     async def list_objects(self, *, bucket: str, prefix: str) -> list[Listed]:
         """Every object whose key begins with `prefix`, in the order of keys."""
-        found: list[Listed] = []
-        after: dict[str, str] = {}
-        while True:
-            page = await self._call("list_objects_v2", Bucket=bucket, Prefix=prefix, **after)
-            found += [Listed(each["Key"], each["Size"], each["LastModified"]) for each in page.get("Contents", [])]
-            if not page.get("IsTruncated"):
-                return found
-            after = {"ContinuationToken": page["NextContinuationToken"]}
+        return [each async for page in self.walk("object", bucket=bucket, prefix=prefix) for each in page]
 
     async def delete_objects(self, *, bucket: str, keys: Sequence[str]) -> None:
         """Remove objects of a bucket without versions; those that are gone already are fine."""

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Company, eventually
 
 from buildpeer import facts, wiring
-from buildpeer.modules.documents.handlers import on_upload_ready
+from buildpeer.modules.documents.handlers import on_upload_ready, on_uploads_linked
 from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.uploads import handlers, rules, service
 from buildpeer.modules.uploads.rules import NewUpload, Upload
@@ -30,7 +30,13 @@ def opened(db: Database, storage: Storage, company: Company) -> OPEN:
     async def opened(caller: Caller, content: bytes = CONTENT) -> Upload:
         new = NewUpload(new_id(), "photo", "foto.jpg", len(content), "image/jpeg", hashlib.sha256(content).hexdigest())
         [answer] = await service.open_uploads(
-            db, storage, caller=caller, project_id=company.tower, bucket="buildpeer-uploads", wanted=[new]
+            db,
+            storage,
+            caller=caller,
+            project_id=company.tower,
+            bucket="buildpeer-uploads",
+            wanted=[new],
+            on_linked=on_uploads_linked,
         )
         assert answer.upload is not None
         return answer.upload

@@ -1,5 +1,6 @@
 """Files that people work with: listed, looked at, downloaded.
 
-Table: documents. Announces: document.added. A document begins when an upload is ready, in the same transaction.
+Table: documents. Announces: document.added, document.erased. A document begins when an upload is ready, or links known
+content, in the same transaction. Its bytes go when no document links them any more; uploads see to that.
 Every download is a signed URL for one version, an attachment, good for five minutes, and audited.
 """

@@ -7,10 +7,11 @@ import msgspec
 from buildpeer.platform.messaging import LOG, Outgoing
 
 ADDED = "document.added"
+ERASED = "document.erased"
 
 
 class DocumentNews(msgspec.Struct, frozen=True):
-    """A document that people may open from now on."""
+    """A document that people may open from now on, or no more."""
 
     document_id: UUID
     project_id: UUID
@@ -21,3 +22,8 @@ class DocumentNews(msgspec.Struct, frozen=True):
 def added(news: DocumentNews) -> Outgoing:
     """The announcement of a new document."""
     return Outgoing(LOG, ADDED, {"version": 1, "document": news}, news.project_id)
+
+
+def erased(news: DocumentNews) -> Outgoing:
+    """The announcement that a document is gone."""
+    return Outgoing(LOG, ERASED, {"version": 1, "document": news}, news.project_id)

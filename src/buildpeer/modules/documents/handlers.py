@@ -1,7 +1,9 @@
-"""Doors for events: a ready upload becomes a document."""
+"""Doors for events: an upload that is ready, or whose content is known, becomes a document."""
+
+from collections.abc import Sequence
 
 from buildpeer.modules.documents import events, store
-from buildpeer.modules.uploads.facade import ReadyFile
+from buildpeer.modules.uploads.facade import LinkedFile, ReadyFile
 from buildpeer.platform.db import Transaction
 
 
@@ -10,3 +12,10 @@ async def on_upload_ready(tx: Transaction, file: ReadyFile) -> None:
     if await store.insert(tx, file):
         news = events.DocumentNews(file.upload_id, file.project_id, file.kind, file.name)
         await tx.announce([events.added(news)])
+
+
+async def on_uploads_linked(tx: Transaction, files: Sequence[LinkedFile]) -> None:
+    """Announce documents that this transaction has made of known content."""
+    await tx.announce(
+        events.added(events.DocumentNews(file.document_id, file.project_id, file.kind, file.name)) for file in files
+    )

@@ -5,7 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, get, post
+from litestar import Controller, delete, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from buildpeer.facts import Media
@@ -85,6 +85,11 @@ class DocumentsController(Controller):
     ) -> DocumentView:
         """A document and what is known of its content."""
         return _view(await service.get_document(db, caller=caller, document_id=document_id), language)
+
+    @delete("/{document_id:uuid}", summary="Erase a document")
+    async def erase(self, document_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep) -> None:
+        """Take a document away for everybody; owners and managers may, and who uploaded it."""
+        await service.erase(db, caller=caller, document_id=document_id)
 
     @post("/{document_id:uuid}/downloads", summary="A read URL")
     async def download(

@@ -1,11 +1,11 @@
-"""Reading documents."""
+"""Reading documents and erasing them."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from buildpeer.modules.documents import store
+from buildpeer.modules.documents import events, store
 from buildpeer.modules.documents.store import Document
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database, Scope
@@ -49,6 +49,20 @@ async def download(
         signed = _sign(storage, document, rendition)
         await store.audit_download(tx, document_id, rendition)
     return signed
+
+
+async def erase(db: Database, *, caller: Caller, document_id: UUID) -> None:
+    """Take a document away, for everybody and at once; its bytes follow when no other document has them.
+
+    Owners and managers may, and who uploaded it. Raises Problem not_found or not_allowed.
+    """
+    async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
+        document = _found(await store.by_id(tx, document_id))
+        if not await store.erase(tx, document_id):
+            _found(await store.by_id(tx, document_id))  # perhaps somebody else was faster
+            raise Problem("not_allowed")
+        news = events.DocumentNews(document_id, document.project_id, document.kind, document.name)
+        await tx.announce([events.erased(news)])
 
 
 def _found(document: Document | None) -> Document:

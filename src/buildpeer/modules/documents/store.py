@@ -49,6 +49,7 @@ where tenant_id = $1 and ($2::uuid is null or project_id = $2)
   and ($3::timestamptz is null or (created_at, document_id) < ($3, $4))
 order by created_at desc, document_id desc limit $5
 """  # noqa: S608
+ERASE = "delete from documents where tenant_id = $1 and document_id = $2 returning true"
 AUDIT = "select audit.record($1, $2, $3, $4)"
 
 
@@ -90,6 +91,11 @@ async def page(
     """Documents, newest first, after a time and id."""
     time, document_id = after or (None, None)
     return records(await tx.all(PAGE, tx.tenant_id, project_id, time, document_id, limit), Document)
+
+
+async def erase(tx: Transaction, document_id: UUID) -> bool:
+    """Take a document away; False if the caller may not, or it is gone. The database leaves word to erase its bytes."""
+    return bool(await tx.value(ERASE, tx.tenant_id, document_id))
 
 
 async def audit_download(tx: Transaction, document_id: UUID, rendition: str) -> None:

@@ -10,6 +10,7 @@ from buildpeer.platform.messaging import LOG, Outgoing
 
 OPENED = "upload.opened"
 CHANGED = "upload.changed"
+PROGRESSED = "upload.progressed"
 
 
 class UploadNews(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,10 +26,11 @@ class UploadNews(msgspec.Struct, frozen=True, kw_only=True):
     created_by: UUID
     created_at: datetime
     updated_at: datetime
+    sent_bytes: int
 
 
 def news(event: str, upload: Upload) -> Outgoing:
-    """The announcement of an upload's opening or change."""
+    """The announcement of an upload's opening, change or progress."""
     body = UploadNews(
         upload_id=upload.upload_id,
         project_id=upload.project_id,
@@ -40,5 +42,6 @@ def news(event: str, upload: Upload) -> Outgoing:
         created_by=upload.created_by,
         created_at=upload.created_at,
         updated_at=upload.updated_at,
+        sent_bytes=upload.sent_bytes,
     )
     return Outgoing(LOG, event, {"version": 1, "upload": body}, upload.project_id)

@@ -30,6 +30,15 @@ class ReadyFile(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class LinkedFile(msgspec.Struct, frozen=True):
+    """A document that was made of an upload whose content was known, when it was opened."""
+
+    document_id: UUID
+    project_id: UUID
+    kind: str
+    name: str
+
+
 def ready_file(upload: Upload) -> ReadyFile:
     """The file of a ready upload; its type is what its content says.
 

@@ -1,18 +1,20 @@
 """Doors for uploads: parse, one service call, shape."""
 
+from collections.abc import Sized
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from litestar import Controller, get, post
+from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from buildpeer import layout
 from buildpeer.layout import Range
 from buildpeer.modules.uploads import rules, service
 from buildpeer.modules.uploads.rules import Kind, NewUpload, State, Upload
-from buildpeer.modules.uploads.service import ChunkUrl, Opened, PartUrl
+from buildpeer.modules.uploads.service import ChunkUrl, Claim, Judged, OnLinked, Opened, PartUrl
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
@@ -43,7 +45,8 @@ class UploadView(msgspec.Struct, kw_only=True):
     """An upload as clients see it; `verified`: the SHA-256 of what S3 holds was computed, and is the declared one.
 
     `received`: what has arrived and is never sent again (null where nobody looked: only the answer for one upload asks
-    S3).
+    S3). `sent_bytes` is what its sender says; `stalled_since`: nothing was heard of it since then, for a minute or
+    more.
     """
 
     upload_id: UUID
@@ -62,6 +65,8 @@ class UploadView(msgspec.Struct, kw_only=True):
     updated_at: datetime
     verified: bool
     document_id: UUID | None
+    sent_bytes: int
+    stalled_since: datetime | None
     parts: Parts | None
     received: list[Range] | None
 
@@ -76,7 +81,7 @@ class ItemProblem(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """What one item of a batch came to: opened, known, conflict or rejected."""
+    """What one item of a batch came to: opened, known, duplicate, conflict or rejected."""
 
     upload_id: UUID | None
     verdict: str
@@ -112,6 +117,40 @@ class WriteUrls(msgspec.Struct):
     chunks: list[ChunkUrl] = []
 
 
+class ClaimedFile(msgspec.Struct):
+    """A file that a phone believes to have sent; `sha256` in hex."""
+
+    upload_id: UUID
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Manifest(msgspec.Struct):
+    """1 to 2,000 files that a phone believes to have sent."""
+
+    files: list[ClaimedFile]
+
+
+class JudgedManifest(msgspec.Struct):
+    """What we hold of each file, in the order asked, and how many of them are safe."""
+
+    files: list[Judged]
+    safe: int
+    total: int
+
+
+class SentFile(msgspec.Struct):
+    """How much of a file has been sent."""
+
+    upload_id: UUID
+    sent_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class Progress(msgspec.Struct):
+    """How far 1 to 200 uploads are."""
+
+    uploads: list[SentFile]
+
+
 class UploadsController(Controller):
     """Opening uploads and following what becomes of them."""
 
@@ -133,13 +172,12 @@ class UploadsController(Controller):
         db: DatabaseDep,
         storage: StorageDep,
         settings: SettingsDep,
+        on_linked: NamedDependency[OnLinked],
+        now: NowDep,
         language: LanguageDep,
     ) -> Results:
         """Open uploads in one transaction, each with its own verdict, idempotent by `upload_id`."""
-        if not data.uploads:
-            raise Problem("batch_empty")
-        if len(data.uploads) > rules.MAX_BATCH:
-            raise Problem("batch_too_large", count=len(data.uploads), limit=rules.MAX_BATCH)
+        _check_count(data.uploads, rules.MAX_BATCH)
         parsed = [_parse(item) for item in data.uploads]
         opened = await service.open_uploads(
             db,
@@ -148,9 +186,27 @@ class UploadsController(Controller):
             project_id=project_id,
             bucket=settings.uploads_bucket,
             wanted=[item for item in parsed if isinstance(item, NewUpload)],
+            on_linked=on_linked,
         )
         answers = iter(opened)
-        return Results([_result(next(answers), language) if isinstance(item, NewUpload) else item for item in parsed])
+        return Results(
+            [_result(next(answers), language, now) if isinstance(item, NewUpload) else item for item in parsed]
+        )
+
+    @post("/manifests", status_code=200, summary="Which files are in safe keeping")
+    async def judge_manifest(self, data: JSONBody[Manifest], caller: CallerDep, db: DatabaseDep) -> JudgedManifest:
+        """Judge up to 2,000 of one's own files: `safe` is what we hashed ourselves, and is what was sent."""
+        _check_count(data.files, rules.MAX_MANIFEST)
+        claims = [Claim(file.upload_id, bytes.fromhex(file.sha256)) for file in data.files]
+        judged = await service.judge_manifest(db, caller=caller, claims=claims)
+        return JudgedManifest(judged, sum(file.verdict == "safe" for file in judged), len(judged))
+
+    @post("/progress", status_code=204, summary="How far files are")
+    async def note_progress(self, data: JSONBody[Progress], caller: CallerDep, db: DatabaseDep, now: NowDep) -> None:
+        """Say how much of up to 200 of one's own files has been sent, for people to see; it binds nobody."""
+        _check_count(data.uploads, rules.MAX_PROGRESS)
+        sent = [(file.upload_id, file.sent_bytes) for file in data.uploads]
+        await service.note_progress(db, caller=caller, sent=sent, now=now)
 
     @post("/uploads/{upload_id:uuid}/urls", status_code=200, summary="Fresh write URLs")
     async def sign_urls(
@@ -184,7 +240,7 @@ class UploadsController(Controller):
     ) -> UploadView:
         """Make the whole once every byte has arrived; 409 upload_incomplete names the `missing` ranges."""
         completed = await service.complete(db, storage, caller=caller, upload_id=upload_id, now=now)
-        return view(completed, language)
+        return view(completed, language, now)
 
     @post("/uploads/{upload_id:uuid}/cancellation", status_code=200, summary="Cancel an upload")
     async def cancel(
@@ -198,15 +254,22 @@ class UploadsController(Controller):
         language: LanguageDep,
     ) -> UploadView:
         """Cancel one's own upload while it still awaits bytes."""
-        return view(await service.cancel(db, storage, caller=caller, upload_id=upload_id, now=now), language)
+        return view(await service.cancel(db, storage, caller=caller, upload_id=upload_id, now=now), language, now)
 
     @get("/uploads/{upload_id:uuid}", summary="One upload")
     async def get_upload(
-        self, upload_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, storage: StorageDep, language: LanguageDep
+        self,
+        *,
+        upload_id: FromPath[UUID],
+        caller: CallerDep,
+        db: DatabaseDep,
+        storage: StorageDep,
+        now: NowDep,
+        language: LanguageDep,
     ) -> UploadView:
         """The state of an upload, and which of its bytes have arrived."""
         upload = await service.get_upload(db, caller=caller, upload_id=upload_id)
-        return view(upload, language, await service.received(storage, upload))
+        return view(upload, language, now, await service.received(storage, upload))
 
     @get("/uploads", summary="List uploads")
     async def list_uploads(
@@ -214,6 +277,7 @@ class UploadsController(Controller):
         *,
         caller: CallerDep,
         db: DatabaseDep,
+        now: NowDep,
         language: LanguageDep,
         project_id: Annotated[UUID | None, QueryParameter(name="project_id", required=False)] = None,
         upload_state: Annotated[State | None, QueryParameter(name="state", required=False)] = None,
@@ -229,11 +293,11 @@ class UploadsController(Controller):
             after=read_cursor(cursor, tuple[datetime, UUID]),
             limit=limit + 1,
         )
-        views = [view(upload, language) for upload in found]
+        views = [view(upload, language, now) for upload in found]
         return page(views, limit, lambda v: [v.created_at, v.upload_id])
 
 
-def view(upload: Upload, language: str, received: list[Range] | None = None) -> UploadView:
+def view(upload: Upload, language: str, now: datetime, received: list[Range] | None = None) -> UploadView:
     """An upload in the words and the language of the caller."""
     return UploadView(
         upload_id=upload.upload_id,
@@ -250,8 +314,10 @@ def view(upload: Upload, language: str, received: list[Range] | None = None) -> 
         created_by=upload.created_by,
         created_at=upload.created_at,
         updated_at=upload.updated_at,
-        verified=upload.derived is not None and upload.derived.sha256 == upload.sha256.hex(),
-        document_id=upload.upload_id if upload.state == "ready" else None,
+        verified=upload.verified,
+        document_id=upload.document,
+        sent_bytes=upload.sent_bytes,
+        stalled_since=rules.stalled_since(upload, now=now),
         parts=Parts(layout.PART_SIZE, count) if (count := layout.part_count(upload.size_bytes)) > 1 else None,
         received=received,
     )
@@ -273,11 +339,18 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _result(opened: Opened, language: str) -> Result:
+def _check_count(items: Sized, limit: int) -> None:
+    if not len(items):
+        raise Problem("batch_empty")
+    if len(items) > limit:
+        raise Problem("batch_too_large", count=len(items), limit=limit)
+
+
+def _result(opened: Opened, language: str, now: datetime) -> Result:
     return Result(
         upload_id=opened.upload_id,
         verdict=opened.verdict,
-        upload=view(opened.upload, language) if opened.upload else None,
+        upload=view(opened.upload, language, now) if opened.upload else None,
         put=opened.put,
         problem=_item_problem(opened.problem, language) if opened.problem else None,
     )

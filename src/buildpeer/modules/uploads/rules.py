@@ -34,6 +34,8 @@ ENDS: frozenset[str] = frozenset(
     ("ready", "duplicate", "quarantined", "unscannable", "mismatched", "failed", "cancelled", "expired")
 )
 AWAITING_BYTES: frozenset[str] = frozenset(("requested", "receiving"))
+KEEPS_NOTHING: frozenset[str] = frozenset(("duplicate", "cancelled", "expired"))  # what comes later, nobody needs
+Judgement = Literal["safe", "arriving", "processing", "missing", "different", "refused"]
 
 MAX_BATCH = 1000
 URLS_PER_BATCH = 50
@@ -49,8 +51,14 @@ FIRST_LOOK = timedelta(minutes=1)
 IDLE_LIFE = timedelta(days=7)  # without a byte or a call
 LIFE = timedelta(days=14)  # of an upload whose bytes don't become whole
 MAX_REDRIVES = 12  # four hours and a half
+STALLED_AFTER = timedelta(seconds=60)
+PROGRESS_TOLD_EVERY = timedelta(seconds=2)
+MAX_PROGRESS = 200  # uploads in one report of progress
+MAX_MANIFEST = 2000  # files in one manifest
 
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _CONTENT_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
+_CHUNK_KEY = re.compile(rf"(?P<tenant>{_UUID})/(?P<upload>{_UUID})/\d{{5}}/\d{{7}}-\d{{7}}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -96,6 +104,22 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     redrives: int = 0
+    document_id: UUID | None = None
+    erased_at: datetime | None = None
+    sent_bytes: int = 0
+    progressed_at: datetime | None = None
+
+    @property
+    def document(self) -> UUID | None:
+        """The document that holds this upload's content, if there is one and it was not erased."""
+        if self.erased_at is not None:
+            return None
+        return self.upload_id if self.state == "ready" else self.document_id
+
+    @property
+    def verified(self) -> bool:
+        """Whether the content was hashed by us, as S3 held it, and was what had been declared."""
+        return self.state == "duplicate" or (self.derived is not None and self.derived.sha256 == self.sha256.hex())
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -121,6 +145,29 @@ def place_of(key: str) -> Place:
     if place.key != key:
         raise ValueError(f"not a key of ours: {key!r}")
     return place
+
+
+def pictured(key: str) -> tuple[str, str]:
+    """The key and the version of the original that a key of the derived bucket shows.
+
+    Raises ValueError for a key that is not one of ours.
+    """
+    original, version_id, name = key.rsplit("/", 2)
+    place_of(original)
+    if not version_id or not name:
+        raise ValueError(f"not a picture of ours: {key!r}")
+    return original, version_id
+
+
+def chunk_owner(key: str) -> tuple[UUID, UUID]:
+    """Tenant and upload of a key of the chunks bucket.
+
+    Raises ValueError for a key that is not one of ours.
+    """
+    found = _CHUNK_KEY.fullmatch(key)
+    if found is None:
+        raise ValueError(f"not a chunk of ours: {key!r}")
+    return UUID(found["tenant"]), UUID(found["upload"])
 
 
 def check_role(role: str) -> None:
@@ -238,6 +285,27 @@ def check_pictures(upload: Upload, *, version_id: str, derived: FileDerived | No
     for picture in (derived.thumbnail, derived.preview) if derived else ():
         if picture is not None and (picture.bucket == upload.bucket or not picture.key.startswith(place)):
             raise ValueError(f"{picture.bucket}/{picture.key} is no picture of {upload.key}")
+
+
+def judge(upload: Upload | None, sha256: bytes) -> Judgement:
+    """Whether a file with this hash, which its sender believes to have sent as `upload`, is in safe keeping."""
+    if upload is None:
+        return "missing"
+    if upload.sha256 != sha256 or upload.state == "mismatched":
+        return "different"
+    if upload.state in ("cancelled", "expired"):
+        return "missing"
+    if upload.state in ("ready", "duplicate"):
+        return "safe" if upload.verified and upload.document else "missing"  # erased: we hold it no more
+    if upload.state in ENDS:
+        return "refused"
+    return "arriving" if upload.state in AWAITING_BYTES else "processing"
+
+
+def stalled_since(upload: Upload, *, now: datetime) -> datetime | None:
+    """When an upload whose bytes have begun to come was last heard of, if that is too long ago."""
+    heard = upload.progressed_at or upload.updated_at
+    return heard if upload.state == "receiving" and now - heard >= STALLED_AFTER else None
 
 
 def next_check(state: str, *, redrives: int, now: datetime) -> datetime | None:

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
+from buildpeer.facts import Rendition
 from buildpeer.modules.uploads.rules import NewUpload, Upload
-from buildpeer.platform.db import Transaction, record, records
+from buildpeer.platform.db import Database, Transaction, record, records
 
 _COLUMNS = """
 upload_id, tenant_id, project_id, created_by, kind, name, size_bytes, content_type, sha256, lane, bucket, key, state,
-reason, multipart_id, version_id, verdict, scan_reason, scanner, derived, created_at, updated_at, redrives
+reason, multipart_id, version_id, verdict, scan_reason, scanner, derived, created_at, updated_at, redrives,
+document_id, erased_at, sent_bytes, progressed_at
 """
 INSERT = f"""
 insert into uploads (tenant_id, project_id, created_by, bucket, lane, upload_id, key, kind, name, size_bytes,
@@ -61,6 +65,65 @@ returning {_COLUMNS}
 """  # noqa: S608
 IS_BUSY = "select app.has_more_open_uploads_than($1)"
 DUE = "select tenant_id, upload_id from app.due_uploads($1)"
+LINK_KNOWN = "select upload_id, document_id, added from app.link_known($1)"
+OWN = f"select {_COLUMNS} from uploads where tenant_id = $1 and created_by = $2 and upload_id = any ($3)"  # noqa: S608
+PROGRESS = f"""
+update uploads set sent_bytes = n.sent, progressed_at = $5, state = 'receiving',
+  updated_at = case when n.begun then $5 else updated_at end,
+  progress_told_at = case when n.telling then $5 else progress_told_at end
+from (
+  select u.upload_id as id, least(u.size_bytes, s.sent) as sent, u.state = 'requested' as begun,
+    u.progress_told_at is null or u.progress_told_at <= $6 as telling
+  from uploads u
+  join (select id, max(sent) as sent from unnest($3::uuid[], $4::bigint[]) as a (id, sent) group by id) s
+    on s.id = u.upload_id
+  where u.tenant_id = $1 and u.created_by = $2 and u.state in ('requested', 'receiving')
+    and least(u.size_bytes, s.sent) > u.sent_bytes
+  order by u.upload_id for update of u
+) n
+where tenant_id = $1 and upload_id = n.id
+returning {_COLUMNS}, n.begun, n.telling
+"""  # noqa: S608
+DOOM = """
+insert into erasures (tenant_id, bucket, key, version_id, thumbnail, preview) values ($1, $2, $3, $4, $5, $6)
+"""
+DUE_ERASURES = "select erasure_id, bucket, key, version_id, thumbnail, preview, linked from app.due_erasures($1)"
+ERASED = "select app.erased($1)"
+NEEDLESS = "select place - 1 as place, state from app.needless_bytes($1, $2, $3, $4, $5, $6) order by place"
+DOCUMENTS_AFTER = """
+select tenant_id, document_id, bucket, key, version_id, size_bytes from app.documents_after($1, $2, $3)
+"""
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A duplicate upload and the document that has its content; `added`: the document was made for it."""
+
+    upload_id: UUID
+    document_id: UUID
+    added: bool
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that lost a document, and their pictures; `linked`: another document has them still."""
+
+    erasure_id: int
+    bucket: str
+    key: str
+    version_id: str
+    thumbnail: Rendition | None
+    preview: Rendition | None
+    linked: bool
+
+
+class HeldBytes(msgspec.Struct, frozen=True):
+    """The bytes that a document claims."""
+
+    tenant_id: UUID
+    document_id: UUID
+    bucket: str
+    key: str
+    version_id: str
+    size_bytes: int
 
 
 async def insert(
@@ -176,3 +239,65 @@ async def is_busy(tx: Transaction, most: int) -> bool:
 async def due(tx: Transaction, limit: int) -> list[tuple[UUID, UUID]]:
     """Uploads of any tenant that the sweeper should look at, as (tenant_id, upload_id), lent for a minute."""
     return [(row["tenant_id"], row["upload_id"]) for row in await tx.all(DUE, limit)]
+
+
+async def link_known(tx: Transaction, upload_ids: Sequence[UUID]) -> list[Link]:
+    """End those of these new uploads, the caller's own, whose content is in a document that the caller may read."""
+    return records(await tx.all(LINK_KNOWN, list(upload_ids)), Link)
+
+
+async def own(tx: Transaction, upload_ids: Sequence[UUID]) -> list[Upload]:
+    """Those of these uploads that the caller has opened and may still see."""
+    return records(await tx.all(OWN, tx.tenant_id, tx.person_id, list(upload_ids)), Upload)
+
+
+async def progress(
+    tx: Transaction, sent: Sequence[tuple[UUID, int]], *, now: datetime, told_before: datetime
+) -> tuple[list[Upload], list[Upload]]:
+    """Note how far the caller's own uploads are, only ever forward; gives those that have begun with it, and those of
+    which nothing was told since `told_before`.
+    """
+    ids, counts = [upload_id for upload_id, _ in sent], [count for _, count in sent]
+    rows = await tx.all(PROGRESS, tx.tenant_id, tx.person_id, ids, counts, now, told_before)
+    moved = list(zip(rows, records(rows, Upload), strict=True))
+    return [u for row, u in moved if row["begun"]], [u for row, u in moved if row["telling"]]
+
+
+async def doom(
+    tx: Transaction,
+    *,
+    bucket: str,
+    key: str,
+    version_id: str,
+    thumbnail: Rendition | None,
+    preview: Rendition | None,
+) -> None:
+    """Have a version and its pictures deleted, unless a document links it."""
+    await tx.run(DOOM, tx.tenant_id, bucket, key, version_id, thumbnail, preview)
+
+
+async def due_erasures(db: Database, limit: int) -> list[Erasure]:
+    """Bytes of any tenant that lost a document, lent for a minute."""
+    return records(await db.call(DUE_ERASURES, limit), Erasure)
+
+
+async def erased(db: Database, erasure_ids: Sequence[int]) -> None:
+    """Note that nothing is left to do for these."""
+    await db.call(ERASED, list(erasure_ids))
+
+
+async def needless(
+    db: Database,
+    places: Sequence[tuple[str, UUID, UUID, str, str]],
+    *,
+    ended_before: datetime,
+) -> dict[int, str | None]:
+    """Which of these (kind, tenant, upload, key, version) no row needs, by index, with the state of their upload."""
+    columns = zip(*places, strict=True) if places else [()] * 5
+    rows = await db.call(NEEDLESS, *(list(column) for column in columns), ended_before)
+    return {row["place"]: row["state"] for row in rows}
+
+
+async def documents_after(db: Database, last: tuple[UUID, UUID], limit: int) -> list[HeldBytes]:
+    """What the documents of all tenants claim to hold, after (tenant, document)."""
+    return records(await db.call(DOCUMENTS_AFTER, *last, limit), HeldBytes)

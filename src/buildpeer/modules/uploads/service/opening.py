@@ -12,6 +12,7 @@ from buildpeer.modules.projects import facade as projects
 from buildpeer.modules.uploads import events, rules, store
 from buildpeer.modules.uploads.rules import NewUpload, Place, Upload
 from buildpeer.modules.uploads.service.joining import give_up
+from buildpeer.modules.uploads.service.linking import OnLinked, link_known
 from buildpeer.modules.uploads.service.receiving import get_upload, sign
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database, Transaction
@@ -23,7 +24,7 @@ class Opened(msgspec.Struct, frozen=True):
     """What one item of a batch came to."""
 
     upload_id: UUID
-    verdict: Literal["opened", "known", "conflict", "rejected"]
+    verdict: Literal["opened", "known", "duplicate", "conflict", "rejected"]
     upload: Upload | None = None
     put: SignedUrl | None = None
     problem: Problem | None = None
@@ -37,10 +38,12 @@ async def open_uploads(
     project_id: UUID,
     bucket: str,
     wanted: Sequence[NewUpload],
+    on_linked: OnLinked,
 ) -> list[Opened]:
     """Open up to MAX_BATCH uploads in one transaction, each with a verdict of its own, in the order asked.
 
     Idempotent by upload id: the same id, caller and content give the same answer again, anything else `conflict`.
+    Content that the caller may read already is linked to, and ends as `duplicate`.
     The first URLS_PER_BATCH that await bytes come with a write URL. Raises Problem not_found, not_allowed.
     """
     refused = [_problem(new) for new in wanted]
@@ -50,6 +53,7 @@ async def open_uploads(
         rules.check_role(project.role)
         fresh = await _insert(tx, good, project_id=project_id, bucket=bucket)
         await tx.announce(events.news(events.OPENED, upload) for upload in fresh)
+        await link_known(tx, fresh, on_linked=on_linked)
         known = {upload.upload_id: upload for upload in await store.by_ids(tx, [n.upload_id for n in good])}
     unanswered = {upload.upload_id for upload in fresh}
     opened: list[Opened] = []
@@ -60,7 +64,8 @@ async def open_uploads(
         elif upload is None or not rules.same_content(upload, new, project_id=project_id, person_id=caller.person_id):
             opened.append(Opened(new.upload_id, "conflict", problem=Problem("upload_conflict")))
         else:
-            verdict = "opened" if new.upload_id in unanswered else "known"
+            first = "duplicate" if upload.state == "duplicate" else "opened"
+            verdict = first if new.upload_id in unanswered else "known"
             unanswered.discard(new.upload_id)
             opened.append(Opened(new.upload_id, verdict, upload))
     return _with_urls(storage, opened)

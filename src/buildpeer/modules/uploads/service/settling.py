@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from buildpeer.facts import FileDerived
 from buildpeer.modules.uploads import events, rules, store
 from buildpeer.modules.uploads.facade import ReadyFile, ready_file
 from buildpeer.modules.uploads.rules import Place, Upload
@@ -31,11 +32,37 @@ async def learn(
         if upload is None or (upload.bucket, upload.key) != (bucket, place.key):
             _log.warning("fact_without_upload", key=place.key)
             return None
+        if upload.state in rules.KEEPS_NOTHING:
+            await _doom(tx, upload, **facts)
+            return upload
         if upload.version_id not in (None, facts["version_id"]):
             _log.warning("fact_of_other_version", key=place.key, version_id=facts["version_id"])
             return upload
         rules.check_pictures(upload, **facts)
         return await become(tx, upload, facts, on_ready=on_ready, now=now)
+
+
+async def _doom(
+    tx: Transaction,
+    upload: Upload,
+    *,
+    version_id: str,
+    verdict: str | None = None,
+    derived: FileDerived | None = None,
+    **_others: Any,
+) -> None:
+    """Have bytes deleted that came when nobody wanted them any more; a verdict on them brings nothing new."""
+    if verdict is None:
+        rules.check_pictures(upload, version_id=version_id, derived=derived)
+        pictures = (derived.thumbnail, derived.preview) if derived else (None, None)
+        await store.doom(
+            tx,
+            bucket=upload.bucket,
+            key=upload.key,
+            version_id=version_id,
+            thumbnail=pictures[0],
+            preview=pictures[1],
+        )
 
 
 async def become(tx: Transaction, upload: Upload, facts: dict[str, Any], *, on_ready: OnReady, now: datetime) -> Upload:
