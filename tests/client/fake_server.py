@@ -93,6 +93,7 @@ class Fake:
         self.bound: dict[str, str] = {}  # by upload id: the multipart upload that the server knows of
         self.multiparts: dict[str, dict[int, bytes]] = {}  # those that S3 knows of, and their parts
         self.chunks: dict[str, dict[Range, bytes]] = {}  # by upload id: what the bucket of chunks holds
+        self.duplicates: set[str] = set()  # names of what the caller may read already
         self.accelerated = False  # whether URLs come with a second front door
         self.safe: set[str] | None = None  # names that a manifest calls safe; None: those that are ready
         self.progress: list[tuple[str, int]] = []  # upload ids and bytes, as reported
@@ -207,7 +208,7 @@ class Fake:
                 await reader.readexactly(min(fault.after or 0, length))
                 raise CutError
             request.body = await self._body(request, reader, length)
-            if self.before_part and "partNumber" in pairs:
+            if self.before_part and pairs.keys() & {"partNumber", "offset"}:
                 await self.before_part(request)
         finally:
             self.at_once -= method == "PUT"
@@ -366,6 +367,9 @@ class Fake:
             }
             await self._event(asked["upload_id"], "upload.opened")
         upload = self.uploads[asked["upload_id"]]
+        if asked["name"] in self.duplicates:
+            upload |= {"state": "duplicate", "document_id": "d-before"}
+            return result | {"verdict": "duplicate", "upload": dict(upload)}
         wants = upload["state"] in ("requested", "receiving")
         put = self._sign(asked["upload_id"]) if wants and n < 50 and not upload["parts"] else None
         return result | {"verdict": "known" if known else "opened", "upload": dict(upload), "put": put}
@@ -409,12 +413,6 @@ class Fake:
         parts = self.multiparts.get(self.bound.get(upload_id, ""), {})
         whole = [Range((n - 1) * self.part_size, self._part_length(upload_id, n)) for n in parts]
         return merged([*whole, *self.chunks.get(upload_id, {})])
-
-    def acknowledged(self, upload_id: str) -> int:
-        """How many bytes of it came with chunks and parts, each counted as often as it came."""
-        return sum(
-            len(r.body) for r in self.requests if r.method == "PUT" and r.path.split("/")[2] == upload_id and r.taken
-        )
 
     async def _urls(self, upload_id: str, *, parts: Sequence[int] = (), chunks: Sequence[dict[str, int]] = ()) -> Reply:
         upload = self.uploads[upload_id]
@@ -486,6 +484,13 @@ class Fake:
             del self.multiparts[self.bound[upload_id]][number]
         if not numbers:
             del self.multiparts[self.bound[upload_id]]
+
+    def lose_chunks(self, upload_id: str, *offsets: int) -> None:
+        """The bucket has lost the chunks that hold these bytes."""
+        held = self.chunks[upload_id]
+        for offset in offsets:
+            for chunk in [chunk for chunk in held if chunk.offset <= offset < chunk.end]:
+                del held[chunk]
 
     async def _complete(self, upload_id: str) -> Reply:
         upload = self.uploads[upload_id]

@@ -1,7 +1,8 @@
 """A phone's link in simulated time: rate, round trip, loss that limits each connection, cuts, outages.
 
-A fluid model in steps of STEP_S: what matters to the controller is in it (slow start, the share of each connection,
-what a cut costs, how long TCP sleeps after an outage), packets are not. `send` drives a Link as `sending` does.
+A fluid model in steps of a quarter of a round trip: what matters to the controller is in it (slow start, the share of
+each connection, what a cut costs, how long TCP sleeps after an outage), packets are not. `send` drives a Link as
+`sending` does.
 """
 
 import math
@@ -12,7 +13,6 @@ from dataclasses import dataclass, field
 from buildpeer.client.link import Link
 from buildpeer.client.ranges import Range, chunks, total, without
 
-STEP_S = 0.05
 PART = 8 * 1024 * 1024
 _SEGMENT = 1460
 _SILENT_S = 2.0  # after which the sender no longer counts a connection
@@ -30,6 +30,11 @@ class World:
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
+
+    @property
+    def step_s(self) -> float:
+        """How finely time is cut."""
+        return self.round_trip_s / 4
 
     @property
     def limit(self) -> float:
@@ -53,6 +58,15 @@ class World:
 
 
 @dataclass
+class Line:
+    """A connection: how fast slow start lets it go, how much it will carry before it is cut."""
+
+    window: float = 10 * _SEGMENT
+    budget: float = math.inf
+    open: bool = False
+
+
+@dataclass
 class Flight:
     file: int
     what: Range
@@ -64,16 +78,7 @@ class Flight:
     asleep_until: float = 0.0
     moved_at: float = 0.0
     silent_s: float = 0.0  # while others moved, or nothing else was left to send
-    line: "Line" = field(default_factory=lambda: Line())
-
-
-@dataclass
-class Line:
-    """A connection: how fast slow start lets it go, how much it will carry before it is cut."""
-
-    window: float = 10 * _SEGMENT
-    budget: float = math.inf
-    open: bool = False
+    line: Line = field(default_factory=Line)
 
 
 @dataclass
@@ -119,8 +124,8 @@ def send(world: World, link: Link, sizes: Sequence[int], *, setup_trips: int = 6
         _carry(world, flights, now, told)
         alive = idle or any(flight.moved_at == now for flight in flights)
         for flight in flights:
-            flight.silent_s = 0 if flight.moved_at == now else flight.silent_s + STEP_S * alive
-        now += STEP_S
+            flight.silent_s = 0 if flight.moved_at == now else flight.silent_s + world.step_s * alive
+        now += world.step_s
         for flight in list(flights):
             if flight.answer_at <= now:
                 flights.remove(flight)
@@ -160,13 +165,13 @@ def _carry(world: World, flights: list[Flight], now: float, told: Told) -> None:
         for f in flights
         if f.sent < f.what.length and now >= max(f.ready_at, f.asleep_until) and f.dead_at == math.inf
     ]
-    caps = {id(f): min(world.limit, f.line.window / world.round_trip_s) * STEP_S for f in sending}
-    left = world.rate * STEP_S
+    caps = {id(f): min(world.limit, f.line.window / world.round_trip_s) * world.step_s for f in sending}
+    left = world.rate * world.step_s
     for n, flight in enumerate(sorted(sending, key=lambda f: caps[id(f)])):
         share = min(caps[id(flight)], left / (len(sending) - n), flight.what.length - flight.sent)
         left -= share
         flight.line.open = True
-        flight.line.window = min(flight.line.window * 2 ** (STEP_S / world.round_trip_s), 4e6)
+        flight.line.window = min(flight.line.window * 2 ** (world.step_s / world.round_trip_s), 4e6)
         share = min(share, flight.line.budget)
         flight.sent += share
         flight.line.budget -= share

@@ -10,8 +10,8 @@ from fake_server import Fake, Fault
 from buildpeer.client import sse
 from buildpeer.client.api import Api, Memory
 from buildpeer.client.errors import ApiError, NetworkError, Patience
-from buildpeer.client.shapes import NewUpload, Upload, event_of
 from buildpeer.client.session import Store
+from buildpeer.client.shapes import NewUpload, Upload, event_of
 
 SWIFT = Patience(failures=4, first_s=0.001, longest_s=0.01, away_s=0.5, probe_s=0.01)
 

@@ -6,8 +6,8 @@ import pytest
 from fake_server import Fake
 
 from buildpeer.client.errors import ApiError
-from buildpeer.client.shapes import Person, Session, Tenant
 from buildpeer.client.session import Store, connect
+from buildpeer.client.shapes import Person, Session, Tenant
 
 
 def session(email: str = "ana@andes.co") -> Session:

@@ -24,6 +24,7 @@ _BLOCK = 64 * 1024
 _SEND_BUFFER = 128 * 1024  # the kernel's own would swallow a whole chunk, and go on sending what was given up
 _CONNECT_S = 4.0
 _TICK_S = 0.5
+_STILL_S, _LATE_S = 2.0, 5.0  # without a byte, or an answer: then it no longer counts among those that send
 _SILENT_S = 10.0
 _ANSWER_S = 30.0
 _DEAD_S = 120.0
@@ -180,7 +181,8 @@ class Flight:
         if self._silent_s > limit or quiet_s > max(_DEAD_S, limit):
             self._deadline.reschedule(loop.time())
             return
-        if not answering and not self.silent and quiet_s > max(2.0, 6 * self.line.round_trip_s):
+        late_s = max(_LATE_S, 2 * self._expected_s) if answering else max(_STILL_S, 6 * self.line.round_trip_s)
+        if not self.silent and quiet_s > late_s:
             self.silent = True
             self.on_silence()
         self._timer = loop.call_later(_TICK_S, self._tick, loop)

@@ -261,21 +261,25 @@ class Sender:
         front = network.fronts.pick(time.monotonic()) if put.accelerated_url else ""
         url = put.accelerated_url if front == "accelerated" and put.accelerated_url else put.url
         error: Exception | None = None
+        ended = False
         try:
             await deliver(flight, put, url, piece.what, path=item.path, wanted=item.file)
+            ended = True
         except (ClientError, FileChangedError, OSError) as exc:
             error = exc
+            ended = isinstance(error, NetworkError) and flight.left > 0
         finally:  # the connection is free, whatever is still to be done about the piece
             del self._flights[flight]
             transfer.flying.pop(piece, None)
-            if error and not (isinstance(error, NetworkError) and flight.left):
+            if not ended:
                 network.link.refused(time.monotonic())
+            if error:
+                network.fronts.failed(front, time.monotonic())
             self._lines.append(flight.line)
         if error is None:
             self._arrived(item, piece, flight, network, front)
         elif isinstance(error, NetworkError):
-            network.fronts.failed(front, time.monotonic())
-            if flight.left:
+            if ended:
                 network.link.cut(time.monotonic(), flight.sent)
             await self._cut(item, piece, put, flight, error)
         elif isinstance(error, UrlRefusedError | StorageError):
@@ -346,7 +350,8 @@ class Sender:
         transfer.resting.add(piece)
         self._wait(item, "server")
         self._turn()
-        await asyncio.sleep(self._api.patience.pause_s(failures - refused, error))
+        pause_s = self._api.patience.pause_s(failures - refused, error)
+        await asyncio.wait({transfer.done}, timeout=pause_s)  # when the file has ended, nothing holds the push up
         transfer.resting.discard(piece)
         if not refused and not transfer.done.done() and transfer.needs(piece):
             transfer.permitted.insert(0, (piece, put))
@@ -367,9 +372,10 @@ class Sender:
             _fail(item.transfer, NetworkError("lost"))
 
     async def _report(self) -> None:
-        """Tell the server how far the files have come that are not there yet; best effort."""
+        """Tell the server how far the files have come that are not there yet, best effort; keep what was learnt."""
         while True:
             await asyncio.sleep(_REPORT_S)
+            self._learnt.keep()
             there = {item.upload_id: total(item.transfer.there) for _, _, item in self._files}
             news = [Sent(key, sent) for key, sent in there.items() if sent and self._reported.get(key) != sent]
             self._reported = {key: sent for key, sent in self._reported.items() if key in there}
@@ -379,9 +385,9 @@ class Sender:
             except NetworkError:
                 continue
             except ApiError as error:
-                if not error.passing:
-                    return  # the server doesn't want to know
-                continue
+                if error.passing:
+                    continue
+                # a server without this door loses nothing: as if it had been told
             self._reported |= {sent.upload_id: sent.sent_bytes for sent in news[:_REPORTED]}
 
 
