@@ -49,7 +49,6 @@ from buildpeer.local import aws, demo
 from buildpeer.local.processes import Registry, start, wait_until
 
 ROOT = Path(__file__).parents[1]
-BUCKET = "field"
 CLIENTS = ("buildpeer", "put", "multipart", "tus")
 MB = 1_000_000
 MBIT = 1e6
@@ -60,7 +59,8 @@ _INFINITE = float("inf")
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of link and what is sent over it: `files` of `sizes` bytes in all, over `links` side by side.
 
-    `outage_each_s` is how long the link goes down once during each file, at a random time of it.
+    `outage_each_s` is how long the link goes down once during each file, at a random time of it. `alone`: so fast that
+    only one client is measured at a time.
     """
 
     weather: Weather
@@ -70,6 +70,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     faster: float = 1
     packets: bool = False
     outage_each_s: float = 0
+    alone: bool = False
 
 
 PROFILES = {
@@ -85,7 +86,7 @@ PROFILES = {
         ),
         files=200,
         sizes=(2 * MB, 5 * MB),
-        links=20,
+        links=10,
         faster=5,
     ),
     "edge-of-coverage": Profile(
@@ -100,7 +101,7 @@ PROFILES = {
         ),
         files=200,
         sizes=(0.2 * MB, 1.5 * MB),
-        links=20,
+        links=12,
         faster=5,
     ),
     "obra-3g-loss": Profile(
@@ -124,6 +125,7 @@ PROFILES = {
         sizes=(5 * MB, 5 * MB),
         links=1,
         packets=True,
+        alone=True,
     ),
 }
 _SHORT = ("obra-3g", "lte-moving")
@@ -187,14 +189,25 @@ def measure(place: Path, profiles: Mapping[str, Profile], clients: Sequence[str]
                 skipped[name] = why_not
                 continue
             files = _make_files(place / name, name, profile, seed=seed + number)
+            phones = {
+                client: _Phones(
+                    profile,
+                    client,
+                    door,
+                    site=site,
+                    home=place / "home" / name / client,
+                    files=files,
+                    seed=seed + number,
+                )
+                for client, door in doors.items()
+            }
             cells: dict[str, Any] = {}
-            for client, door in doors.items():
-                say(f"{name}: {client}")
-                home = place / "home" / name / client
-                phones = _Phones(profile, client, door, site=site, home=home, files=files, seed=seed + number)
-                cells[client], busy = phones.cell()
-                busiest = max(busiest, busy)
-                say(f"{name}: {client}: {json.dumps(cells[client])}")
+            for group in _groups(profile, list(phones)):
+                say(f"{name}: {', '.join(group)}")
+                cells |= asyncio.run(_side_by_side({client: phones[client] for client in group}))
+            for client, cell in cells.items():
+                say(f"{name}: {client}: {json.dumps(cell)}")
+            busiest = max(busiest, *(cell["busy"] for cell in cells.values()))
             result[name] = {"faster": profile.faster, "links": profile.links} | cells
             shutil.rmtree(place / name)
     return {
@@ -203,6 +216,27 @@ def measure(place: Path, profiles: Mapping[str, Profile], clients: Sequence[str]
         "cores": os.cpu_count(),
         "skipped": skipped,
     }
+
+
+def _groups(profile: Profile, clients: Sequence[str]) -> list[list[str]]:
+    """Who is measured at the same time: on slow links all others, which cost the machine little."""
+    others = [client for client in clients if client != "buildpeer"]
+    together = [others] if not profile.alone else [[client] for client in others]
+    return [group for group in (["buildpeer"] if "buildpeer" in clients else [], *together) if group]
+
+
+async def _side_by_side(cells: "Mapping[str, _Phones]") -> dict[str, Any]:
+    """Measure these clients at the same time, each on links of its own."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+        told = await asyncio.gather(*(phones.cell(progress) for phones in cells.values()))
+    return dict(zip(cells, told, strict=True))
 
 
 def _make_files(folder: Path, name: str, profile: Profile, *, seed: int) -> list[Path]:
@@ -231,10 +265,10 @@ def _doors(
     def taps(port: int) -> tuple[Relay, Relay]:
         return stack.enter_context(Relay(port)), stack.enter_context(Relay(site.stack.config.ports.s3))
 
-    def peer(name: str, command: Callable[[int, str], tuple[list[str], dict[str, str]]]) -> Door:
+    def peer(name: str, command: Callable[[int, str, str], tuple[list[str], dict[str, str]]]) -> Door:
         port = _free_port()
         front, back = taps(port)
-        argv, settings = command(port, back.url)
+        argv, settings = command(port, back.url, _bucket(name))
         env = {"PATH": os.environ["PATH"], "HOME": str(place), "PYTHONPATH": str(ROOT)} | keys | settings
         child = start(name, argv, env=env, log=place / f"{name}.log", registry=registry)
         stack.callback(child.end, timeout_s=5)
@@ -248,15 +282,13 @@ def _doors(
         site.start("worker")
         site.start("functions")
         doors["buildpeer"] = Door(front, back, site.pids()["api"])
-    if {"put", "multipart"} & set(clients):
 
-        def signer(port: int, s3: str) -> tuple[list[str], dict[str, str]]:
-            words = {"port": str(port), "public": _public(site), "endpoint": s3, "bucket": BUCKET}
-            named = [word for name, value in words.items() for word in (f"--{name}", value)]
-            return [sys.executable, "-m", "bench.peers.signer", *named], {}
+    def signer(port: int, s3: str, bucket: str) -> tuple[list[str], dict[str, str]]:
+        words = {"port": str(port), "public": _public(site), "endpoint": s3, "bucket": bucket}
+        named = [word for name, value in words.items() for word in (f"--{name}", value)]
+        return [sys.executable, "-m", "bench.peers.signer", *named], {}
 
-        door = peer("signer", signer)
-        doors |= {client: door for client in ("put", "multipart") if client in clients}
+    doors |= {client: peer(client, signer) for client in ("put", "multipart") if client in clients}
     if "tus" in clients:
         try:
             program = _install_tus()
@@ -265,7 +297,10 @@ def _doors(
         else:
             doors["tus"] = peer(
                 "tus",
-                lambda port, s3: (["node", str(program)], {"PORT": str(port), "BUCKET": BUCKET, "ENDPOINT": s3}),
+                lambda port, s3, bucket: (
+                    ["node", str(program)],
+                    {"PORT": str(port), "BUCKET": bucket, "ENDPOINT": s3},
+                ),
             )
     return doors, skipped
 
@@ -289,8 +324,9 @@ def _install_tus() -> Path:
 
 
 def _user(site: Site) -> dict[str, str]:
-    """A bucket for the peers, and the key of somebody who may do anything in S3."""
-    site.stack.ministack.client("s3").create_bucket(Bucket=BUCKET)
+    """A bucket for each of the peers, and the key of somebody who may do anything in S3."""
+    for client in CLIENTS:
+        site.stack.ministack.client("s3").create_bucket(Bucket=_bucket(client))
     iam = site.stack.ministack.client("iam")
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
     iam.create_user(UserName="field")
@@ -301,6 +337,10 @@ def _user(site: Site) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
         "AWS_DEFAULT_REGION": aws.REGION,
     }
+
+
+def _bucket(client: str) -> str:
+    return f"field-{client}"
 
 
 def _public(site: Site) -> str:
@@ -351,48 +391,35 @@ class _Phones:
         self._ready: list[asyncio.Future[None]] = []
         self._go = asyncio.Event()
 
-    def cell(self) -> tuple[dict[str, Any], float]:
-        """What the line says of it, and how busy the machine was meanwhile (of all cores)."""
-        return asyncio.run(self._run())
-
-    async def _run(self) -> tuple[dict[str, Any], float]:
-        progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        )
+    async def cell(self, progress: Progress) -> dict[str, Any]:
+        """What the line says of it."""
         task = progress.add_task(self._client, total=len(self._files))
-        async with _links(self._profile, self._weather, self._ports, self._seed) as links:
-            self._ready = [asyncio.get_running_loop().create_future() for _ in links]
-            with progress:
-                phones = [
-                    asyncio.create_task(self._phone(number, link, lambda: progress.advance(task)))
-                    for number, link in enumerate(links)
-                ]
-                try:
-                    await _first_error(phones, self._ready)
-                    crossed, tapped = sum(link.crossed for link in links), self._through_api()
-                    busy, began = psutil.cpu_times(), asyncio.get_running_loop().time()
-                    with Costs({"api": self._door.pid}) as costs:
-                        self._go.set()
-                        sent = [each for one in await asyncio.gather(*phones) for each in one]
-                    busy_s = _busy_s(psutil.cpu_times()) - _busy_s(busy)
-                    share = busy_s / (asyncio.get_running_loop().time() - began) / (os.cpu_count() or 1)
-                    crossed = sum(link.crossed for link in links) - crossed
-                finally:
-                    for phone in phones:
-                        phone.cancel()
-                    await asyncio.gather(*phones, return_exceptions=True)
-        told = tell(sent, crossed=crossed, seed=self._seed)
-        told |= {
+        loop = asyncio.get_running_loop()
+        self._ready = [loop.create_future() for _ in range(self._profile.links)]
+        async with _links(self._profile, self._weather, self._ports, self._client, self._seed) as links:
+            phones = [
+                asyncio.create_task(self._phone(number, link, lambda: progress.advance(task)))
+                for number, link in enumerate(links)
+            ]
+            try:
+                await _first_error(phones, self._ready)
+                crossed, tapped = sum(link.crossed for link in links), self._through_api()
+                busy, began = psutil.cpu_times(), loop.time()
+                with Costs({"api": self._door.pid}) as costs:
+                    self._go.set()
+                    sent = [each for one in await asyncio.gather(*phones) for each in one]
+                busy_s = _busy_s(psutil.cpu_times()) - _busy_s(busy)
+                share = busy_s / (loop.time() - began) / (os.cpu_count() or 1)
+                crossed = sum(link.crossed for link in links) - crossed
+            finally:
+                for phone in phones:
+                    phone.cancel()
+                await asyncio.gather(*phones, return_exceptions=True)
+        return tell(sent, crossed=crossed, seed=self._seed) | {
             "api_cpu_ms": round(costs.cpu_s["api"] / len(sent) * 1000, 1),
             "api_bytes": self._through_api() - tapped,
             "busy": round(share, 2),
         }
-        return told, share
 
     def _through_api(self) -> int:
         return self._door.front.files + self._door.back.files
@@ -475,14 +502,15 @@ class _Phones:
 
     def _holds(self, key: str, path: Path) -> bool:
         """Whether S3 holds these very bytes; what peers have sent is removed when it has been seen."""
-        there = self._s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == path.read_bytes()
-        self._s3.delete_object(Bucket=BUCKET, Key=key)
+        where = {"Bucket": _bucket(self._client), "Key": key}
+        there = self._s3.get_object(**where)["Body"].read() == path.read_bytes()
+        self._s3.delete_object(**where)
         return there
 
 
 @contextlib.asynccontextmanager
 async def _links(
-    profile: Profile, weather: Weather, ports: Mapping[int, int], seed: int
+    profile: Profile, weather: Weather, ports: Mapping[int, int], client: str, seed: int
 ) -> "AsyncGenerator[Sequence[TcpLink] | Sequence[TunLink]]":
     async with contextlib.AsyncExitStack() as stack:
         seeds = range(seed * 1000, seed * 1000 + profile.links)
@@ -490,17 +518,17 @@ async def _links(
             far = await stack.enter_async_context(Far(ports))
             yield [await stack.enter_async_context(TunLink(weather, far, seed=each)) for each in seeds]
         else:
-            addresses = _addresses()
+            addresses = _addresses(client)
             yield [
                 await stack.enter_async_context(TcpLink(weather, address=next(addresses), ports=ports, seed=each))
                 for each in seeds
             ]
 
 
-def _addresses() -> Iterator[str]:
+def _addresses(client: str) -> Iterator[str]:
     """Loopback addresses that no other run is likely to use."""
-    net = 64 + os.getpid() % 128
-    return (f"127.{net}.{high}.{low}" for high in range(1, 255) for low in range(1, 255))
+    net, high = 64 + os.getpid() % 128, CLIENTS.index(client)
+    return (f"127.{net}.{high}.{low}" for low in range(1, 255))
 
 
 async def _first_error(phones: Sequence["asyncio.Task[list[Sent]]"], ready: Sequence[asyncio.Future[None]]) -> None:

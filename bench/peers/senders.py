@@ -6,6 +6,7 @@ the network let nothing through.
 
 import asyncio
 import random
+import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ _FAILURES, _FIRST_S, _LONGEST_S = 8, 1.0, 60.0
 _AWAY_S, _PROBE_S = 900.0, 4.0
 _TIMEOUT = httpx.Timeout(30.0, connect=4.0, pool=None)
 _BLOCK = 64 * 1024
+# as ours: what the kernel holds back would look sent, and the answer late
+_SMALL_BUFFER = (socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024)
 _TUS = {"Tus-Resumable": "1.0.0"}
 
 
@@ -70,7 +73,9 @@ class Patience:
 async def send(how: str, api: str, file: Piece) -> str:
     """Bring the whole file to S3 as `how` (put, multipart or tus) does; the key it has there. Raises GaveUpError."""
     ways = {"put": _put, "multipart": _multipart, "tus": _tus}
-    async with httpx.AsyncClient(timeout=_TIMEOUT, limits=httpx.Limits(max_connections=CONNECTIONS)) as http:
+    limits = httpx.Limits(max_connections=CONNECTIONS)
+    transport = httpx.AsyncHTTPTransport(limits=limits, socket_options=[_SMALL_BUFFER])
+    async with httpx.AsyncClient(timeout=_TIMEOUT, transport=transport) as http:
         return await ways[how](http, api, file)
 
 
