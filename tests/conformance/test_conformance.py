@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.journeys.test_push import BUILDPEER, MANAGER, Site
+from tests.journeys.site import BUILDPEER, MANAGER, Site
 
 from buildpeer.conformance.rules import MOST_CONNECTIONS, RULES, Seen
 from buildpeer.conformance.runner import Client, Verdict, play
