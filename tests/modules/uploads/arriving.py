@@ -60,8 +60,9 @@ async def tell(worker_db: Database, company: Company, upload: dict[str, Any], ve
             facts.FileDerived(bucket, place, upload["sha256"], "image/jpeg", thumbnail=picture),
         ),
     }
+    storage: Any = None  # is asked only when a part was joined
     for kind in kinds:
-        await handlers.on_fact(worker_db, message(*said[kind]), on_ready=on_upload_ready, now=clock.now())
+        await handlers.on_fact(worker_db, storage, message(*said[kind]), on_ready=on_upload_ready, now=clock.now())
 
 
 async def arrive(

@@ -30,7 +30,7 @@ from tests.modules.uploads.conftest import UPLOADS, House
 
 from buildpeer import facts, layout
 from buildpeer.layout import Range
-from buildpeer.modules.documents.handlers import on_upload_ready
+from buildpeer.modules.documents.handlers import on_upload_ready, on_uploads_linked
 from buildpeer.modules.uploads import service
 from buildpeer.modules.uploads.rules import AWAITING_BYTES, ENDS, NewUpload, Place, Upload
 from buildpeer.modules.uploads.service.joining import look
@@ -117,8 +117,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.lives) < 2)
     @rule(size=st.sampled_from(SIZES))
     def open(self, size: int) -> None:
-        content = random.Random(len(self.lives)).randbytes(size)
-        new = NewUpload(new_id(), "plan", "a.pdf", size, "application/pdf", hashlib.sha256(content).hexdigest())
+        upload_id = new_id()
+        content = random.Random(upload_id.int).randbytes(size)  # nobody has it yet
+        new = NewUpload(upload_id, "plan", "a.pdf", size, "application/pdf", hashlib.sha256(content).hexdigest())
         self.touched = Life(new, content)
         self.lives.append(self.touched)
         assert self.ask_to_open(new) == "opened"
@@ -132,7 +133,14 @@ class Machine(RuleBasedStateMachine):
 
     def ask_to_open(self, new: NewUpload) -> str:
         project = self.world.company.tower
-        [answer] = self.call(service.open_uploads, self.world.storage, project_id=project, bucket=UPLOADS, wanted=[new])
+        [answer] = self.call(
+            service.open_uploads,
+            self.world.storage,
+            project_id=project,
+            bucket=UPLOADS,
+            wanted=[new],
+            on_linked=on_uploads_linked,
+        )
         return answer.verdict
 
     @rule(pick=PICK, cell=st.integers(0, 2 * PART_CELLS), cells=st.integers(1, PART_CELLS), honest=st.integers(0, 9))

@@ -137,14 +137,6 @@ async def test_keys_that_are_not_ours_are_left_alone(worker_db, worker_clients, 
     assert await found(worker_db, worker_clients, tenant) == []
 
 
-async def test_a_bucket_that_there_is_not_holds_nothing(
-    stack: Any, worker_clients, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker_clients.storage, "_s3", stack.ministack.client("s3"))  # the worker may not look there
-    for listing in ("version", "multipart", "object"):
-        assert [page async for page in worker_clients.storage.walk(listing, bucket="buildpeer-nowhere")] == []
-
-
 @pytest.mark.parametrize("state", ["cancelled", "expired"])
 async def test_bytes_that_arrive_after_the_end_are_removed_by_the_sweeper(
     http, worker_db, worker_clients, company, admin, s3, state: str
