@@ -31,6 +31,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import msgspec
 import psutil
@@ -53,6 +54,18 @@ CLIENTS = ("buildpeer", "put", "multipart", "tus")
 MB = 1_000_000
 MBIT = 1e6
 _RESAMPLES = 1000
+_LIKE = """
+select n || '-' || model.email as new_email, model.*, md5(model.person_id::text || n)::uuid as new_id
+from people model, generate_series(0, $2::int - 1) as n where model.email = $1
+"""
+_HIRE = (
+    f"""insert into people (person_id, email, name, locale, password_hash)
+    select new_id, like_them.new_email, name, locale, password_hash from ({_LIKE}) like_them""",
+    f"""insert into memberships (tenant_id, person_id, role)
+    select tenant_id, new_id, role from ({_LIKE}) like_them join memberships using (person_id)""",
+    f"""insert into project_members (tenant_id, project_id, person_id)
+    select tenant_id, project_id, new_id from ({_LIKE}) like_them join project_members using (person_id)""",
+)
 _INFINITE = float("inf")
 
 
@@ -281,6 +294,7 @@ def _doors(
         site.start("api", {"BUILDPEER_AWS_ENDPOINT_URL": back.url, "BUILDPEER_PUBLIC_S3_URL": _public(site)})
         site.start("worker")
         site.start("functions")
+        asyncio.run(_hire(site.admin_url, max(profile.links for profile in PROFILES.values())))
         doors["buildpeer"] = Door(front, back, site.pids()["api"])
 
     def signer(port: int, s3: str, bucket: str) -> tuple[list[str], dict[str, str]]:
@@ -303,6 +317,22 @@ def _doors(
                 ),
             )
     return doors, skipped
+
+
+async def _hire(admin_url: str, people: int) -> None:
+    """One person for each phone, with the rights and the password of a demo person: the api limits what one may do."""
+    connection = await asyncpg.connect(admin_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("select set_config('app.tenant_id', tenant_id::text, true) from tenants")
+            for statement in _HIRE:
+                await connection.execute(statement, demo.PEOPLE[4].email, people)
+    finally:
+        await connection.close()
+
+
+def _email(number: int) -> str:
+    return f"{number}-{demo.PEOPLE[4].email}"
 
 
 def _install_tus() -> Path:
@@ -471,7 +501,7 @@ class _Phones:
             "PYTHONPATH": str(ROOT),
             "HOME": str(home),
             "LANG": "C.UTF-8",
-            "BUILDPEER_EMAIL": demo.PEOPLE[4].email,
+            "BUILDPEER_EMAIL": _email(number),
             "BUILDPEER_PASSWORD": self._site.stack.secrets.demo_password,
         }
         with (home / "phone.log").open("w") as log:
