@@ -205,11 +205,11 @@ class Storage:
         return StoredObject(found.get("VersionId", ""), found["ContentLength"], found["ETag"].strip('"'))
 
     async def holds(self, *, bucket: str, key: str, version_id: str) -> bool:
-        """Whether S3 has this very version."""
+        """Whether S3 has this very version for us; what we may not look at is as good as gone."""
         try:
             await self._call("head_object", Bucket=bucket, Key=key, VersionId=version_id)
         except botocore.exceptions.ClientError as exc:
-            if exc.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 404):  # 400: no version id of S3's
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 403, 404):  # 400: no version id of S3's
                 return False
             raise
         return True
