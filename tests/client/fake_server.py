@@ -104,6 +104,7 @@ class Fake:
         self.forgetful = False  # bodies of PUTs are counted, not kept, and nothing is compared with a hash
         self.log: list[tuple[int, dict[str, Any]]] = []
         self.silent = False  # events are written but never streamed
+        self.loses_stored = set[str]()  # names of files of which S3 loses all, once, when it has all
         self.stall = False  # what has arrived stays "stored"
         self.token_life_s = 900.0
         self.valid_access: dict[str, float] = {}
@@ -507,12 +508,25 @@ class Fake:
             if missing:
                 detail = f"{total(missing)} bytes have not arrived"
                 return problem(409, "upload_incomplete", "Incomplete", detail, missing=_told(missing))
+            if upload["name"] in self.loses_stored:
+                return await self._store_and_lose(upload_id)
             self.objects[upload_id] = self._joined(upload_id)
             self.multiparts.pop(self.bound.get(upload_id, ""), None)
             upload["state"] = "stored"
             await self._event(upload_id, "upload.changed")
             self._start(upload_id, ("scanning", "deriving"))
         return ok(upload)
+
+    async def _store_and_lose(self, upload_id: str) -> Reply:
+        upload = self.uploads[upload_id]
+        self.loses_stored.discard(upload["name"])
+        answer = ok(upload | {"state": "stored", "updated_at": "2026-01-01T00:00:01Z"})
+        for state, second in (("stored", 1), ("receiving", 2)):
+            upload |= {"state": state, "updated_at": f"2026-01-01T00:00:0{second}Z"}
+            await self._event(upload_id, "upload.changed")
+        self.multiparts.pop(self.bound.pop(upload_id, ""), None)
+        self.chunks.pop(upload_id, None)
+        return answer
 
     def _joined(self, upload_id: str) -> bytes:
         if self.forgetful:

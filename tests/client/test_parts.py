@@ -277,6 +277,13 @@ async def test_a_lost_multipart_upload_is_begun_anew(fake: Fake, api: Api, site:
     assert len(fake.by_name("plano.pdf")) == 1, "it is the same upload still"
 
 
+async def test_what_s3_loses_after_it_had_all_is_sent_again(fake: Fake, api: Api, site: Path) -> None:
+    path = make(site)
+    fake.loses_stored.add("plano.pdf")
+    assert arrived(fake, path, await send(api, path))
+    assert times_sent(fake, "plano.pdf") == Counter(dict.fromkeys(once(4.5), 2))
+
+
 async def test_a_lost_answer_to_completion_is_asked_for_again(fake: Fake, api: Api, site: Path) -> None:
     path = make(site)
     fake.faults = [Fault("POST", "/completion", "lost", times=2)]

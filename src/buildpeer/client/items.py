@@ -48,6 +48,7 @@ class Item(msgspec.Struct, eq=False):
     upload: Upload | None = None
     transfer: Transfer = msgspec.field(default_factory=lambda: Transfer(0))
     waits_for: str = ""  # while pausing: `network` or `server`
+    reopened: bool = False  # S3 has lost bytes of it after it had all of them
     outcome: Outcome | None = None
     asked_at: float = 0.0
     moved: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
@@ -120,6 +121,7 @@ class Board:
         item = self._items.get(upload.upload_id)
         if item is None or item.outcome or item.upload_id != upload.upload_id or not upload.newer_than(item.upload):
             return
+        item.reopened |= item.upload is not None and upload.reopened_since(item.upload)
         item.upload = upload
         item.asked_at = self.news_at = time.monotonic()
         item.moved.set()

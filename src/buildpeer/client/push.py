@@ -131,7 +131,8 @@ class _Push:
                 await self._give_up(item)
                 item.upload_id, item.upload = "", None
                 await self._bring(item)
-            await self._settle(item)
+            while not await self._settle(item):
+                await self.sender.send(item, Opened(item.upload_id, "known", item.upload))
         except FileChangedError:
             await self._give_up(item)
             self._end(item, "failed", text(self.api.lang, "problem.changed"))
@@ -202,23 +203,27 @@ class _Push:
                 if _hopeless(error):
                     raise
 
-    async def _settle(self, item: Item) -> None:
-        """Wait for the item's end, as long as there is news of any file."""
+    async def _settle(self, item: Item) -> bool:
+        """Wait for the item's end, as long as there is news of any file; False when S3 has lost bytes of it."""
         self.board.news_at = time.monotonic()
         while item.outcome is None:
             upload = item.upload
             if upload is not None and upload.ended:
                 await self._conclude(item, upload)
-                return
+                return True
+            if item.reopened:
+                item.reopened = False
+                return False
             self.board.stage(item, "checking")
             left = self.board.news_at + self.timeout_s - time.monotonic()
             if left <= 0:
                 self._end(item, "pending", text(self.api.lang, "problem.pending"))
-                return
+                return True
             item.moved.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await item.moved.wait()
+        return True
 
     async def _conclude(self, item: Item, upload: Upload) -> None:
         if upload.reason and not upload.reason_text:  # events carry the code only

@@ -102,8 +102,16 @@ class Upload(msgspec.Struct, frozen=True):
         return self.state not in ("requested", "receiving")
 
     def newer_than(self, other: "Upload | None") -> bool:
-        """Whether this is later news: states only ever go forward, however late a message comes."""
-        return other is None or self._rank > other._rank
+        """Whether this is later news: states only ever go forward, however late a message comes. But when S3 has lost
+        bytes that were there, an upload is `receiving` again.
+        """
+        return other is None or self._rank > other._rank or self.reopened_since(other)
+
+    def reopened_since(self, other: "Upload") -> bool:
+        """Whether the server has found since then that S3 has lost bytes, which have to be sent again."""
+        times = self.updated_at, other.updated_at
+        back = (other.state, self.state) == ("stored", "receiving")
+        return back and times[0] is not None and times[1] is not None and times[0] > times[1]
 
     @property
     def _rank(self) -> int:
