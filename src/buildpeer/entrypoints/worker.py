@@ -76,7 +76,12 @@ def _loops(
 
 
 async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.Queue) -> int:
-    """Take one batch of a status queue: each message is its own transaction, and one bad one fails alone."""
+    """Take one batch of a status queue: each message is its own transaction, and one bad one fails alone.
+
+    Raises what the database does while it is away: a message taken then would be counted as failed, and after five
+    times as dead.
+    """
+    await db.call("select")
     messages = await queues.receive(queue.name, wait_s=_WAIT_S)
     done = [message for message in messages if await _handled(db, storage, queues, queue.name, message)]
     await queues.delete(queue.name, done)
