@@ -95,9 +95,9 @@ class Account:
             raise SetupError(f"{url}: {exc}. BUILDPEER_EMAIL and BUILDPEER_PASSWORD say who signs in") from exc
 
     async def uploads(self, hashes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        """The uploads of these contents, by hash; there are few others between now and their making."""
+        """The uploads of these contents in any project, by hash; there are few others between now and their making."""
         found: dict[str, list[dict[str, Any]]] = {}
-        answer = await self._http.get("/v1/uploads", params={"project_id": self.project_id, "limit": 200})
+        answer = await self._http.get("/v1/uploads", params={"limit": 200})
         for upload in answer.raise_for_status().json()["items"]:
             if upload["sha256"] in hashes:
                 found.setdefault(upload["sha256"], []).append(upload)
