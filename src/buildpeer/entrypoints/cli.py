@@ -108,5 +108,13 @@ def openapi() -> None:
     print()
 
 
+@main.command()
+def permissions() -> None:
+    """Print who may do what, as a page."""
+    from buildpeer.modules.identity.rules import permissions_page
+
+    print(permissions_page(), end="")
+
+
 if __name__ == "__main__":
     main()

@@ -32,7 +32,7 @@ class Caller(msgspec.Struct, frozen=True):
     @property
     def scope(self) -> Scope:
         """What a transaction for this caller is bound to."""
-        return Scope(self.tenant_id, self.person_id, self.request_id)
+        return Scope(self.tenant_id, self.person_id, self.request_id, self.session_id)
 
 
 class RefreshClaim(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from uuid import UUID
 from buildpeer.modules.documents import store
 from buildpeer.modules.documents.store import Document
 from buildpeer.platform.auth import Caller
-from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.storage import SignedUrl, Storage
 
@@ -24,7 +24,7 @@ async def list_documents(
     limit: int,
 ) -> Sequence[Document]:
     """Documents that the caller may see, newest first."""
-    async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
+    async with db.transaction(caller.scope) as tx:
         return await store.page(tx, project_id=project_id, after=after, limit=limit)
 
 
@@ -33,7 +33,7 @@ async def get_document(db: Database, *, caller: Caller, document_id: UUID) -> Do
 
     Raises Problem not_found.
     """
-    async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
+    async with db.transaction(caller.scope) as tx:
         return _found(await store.by_id(tx, document_id))
 
 
@@ -44,7 +44,7 @@ async def download(
 
     Raises Problem not_found, also for a picture that could not be made.
     """
-    async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
+    async with db.transaction(caller.scope) as tx:
         document = _found(await store.by_id(tx, document_id))
         signed = _sign(storage, document, rendition)
         await store.audit_download(tx, document_id, rendition)

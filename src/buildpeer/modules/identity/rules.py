@@ -1,10 +1,34 @@
-"""Pure rules of sessions."""
+"""Pure rules of people: who may do what, and how long a sign-in lasts."""
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
 import msgspec
+
+from buildpeer.platform.errors import Problem
+
+Role = Literal["owner", "manager", "residente", "inversionista", "empleado_obra"]
+Level = Literal["none", "read", "standard", "admin"]
+Tool = Literal["company", "people", "audit", "projects", "files", "daily_logs", "rfis", "reports", "budgets"]
+ROLES: tuple[Role, ...] = get_args(Role)
+LEVELS: tuple[Level, ...] = get_args(Level)  # each holds those before it
+TOOLS: tuple[Tool, ...] = get_args(Tool)
+
+# Who may do what, within the projects that row-level security shows them: docs/permissions.md is made of this.
+# none: it isn't there; read: see it; standard: work with it; admin: decide over others' work too.
+PERMISSIONS: dict[Tool, tuple[Level, Level, Level, Level, Level]] = {
+    # tool         owner    manager     residente   inversionista  empleado_obra
+    "company": ("admin", "read", "none", "none", "none"),
+    "people": ("admin", "standard", "read", "none", "none"),
+    "audit": ("read", "read", "none", "none", "none"),
+    "projects": ("admin", "admin", "read", "read", "read"),
+    "files": ("admin", "admin", "standard", "read", "standard"),
+    "daily_logs": ("admin", "admin", "standard", "read", "standard"),
+    "rfis": ("admin", "admin", "standard", "none", "standard"),
+    "reports": ("admin", "admin", "standard", "read", "none"),
+    "budgets": ("admin", "standard", "read", "none", "none"),
+}
 
 GRACE = timedelta(seconds=60)  # a reply lost on a bad network must not sign anybody out
 
@@ -18,6 +42,48 @@ class Session(msgspec.Struct, frozen=True):
     generation: int
     rotated_at: datetime
     ended_at: datetime | None
+
+
+def level_of(role: str | None, tool: Tool) -> Level:
+    """What a role may do with a tool; nothing for who is no member."""
+    column: dict[str | None, Level] = dict(zip(ROLES, PERMISSIONS[tool], strict=True))
+    return column.get(role, "none")
+
+
+def permissions_of(role: str) -> dict[Tool, Level]:
+    """A role's column of the table."""
+    return {tool: level_of(role, tool) for tool in TOOLS}
+
+
+def permit(role: str | None, tool: Tool, level: Level) -> None:
+    """Raises Problem not_found where the role may not even see the tool, not_allowed where it may, but not do this."""
+    held = level_of(role, tool)
+    if held == "none":
+        raise Problem("not_found")
+    if LEVELS.index(held) < LEVELS.index(level):
+        raise Problem("not_allowed")
+
+
+def permissions_page() -> str:
+    """The table for people, in Markdown."""
+    lines = [
+        "# Who may do what",
+        "",
+        "Written by `make openapi` from the table in `src/buildpeer/modules/identity/rules.py`.",
+        "",
+        "* `none`: it isn't there for them, and asking for it answers 404",
+        "* `read`: see it; doing more answers 403",
+        "* `standard`: work with it",
+        "* `admin`: decide over others' work too",
+        "",
+        "All within the projects that somebody belongs to: owners and managers belong to every project of their",
+        "company. An `inversionista` reads only what is published to investors.",
+        "",
+        f"| tool | {' | '.join(ROLES)} |",
+        f"|---|{'---|' * len(ROLES)}",
+        *(f"| {tool} | {' | '.join(PERMISSIONS[tool])} |" for tool in TOOLS),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def judge_refresh(session: Session, generation: int, now: datetime) -> Literal["rotate", "repeat", "end", "ended"]:

@@ -1,4 +1,4 @@
-"""Pure rules of uploads: limits, names, permissions, and the state that follows from the facts."""
+"""Pure rules of uploads: limits, names, and the state that follows from the facts."""
 
 import re
 import unicodedata
@@ -41,7 +41,6 @@ PART_SIZE = 8 * MIB  # bytes; a file up to this travels whole, a larger one in p
 SIZE_LIMITS: dict[str, int] = {"plan": 200 * MIB, "photo": 50 * MIB, "report": 100 * MIB}
 URLS_PER_CALL = 64
 BUSY_TENANT = 50  # open uploads above which a tenant's next ones travel in the bulk lane
-UPLOADERS = frozenset(("owner", "manager", "residente", "empleado_obra"))
 
 FIRST_CHECK = timedelta(seconds=30)
 SLOWEST_CHECK = timedelta(hours=1)
@@ -119,12 +118,6 @@ def place_of(key: str) -> Place:
     if place.key != key:
         raise ValueError(f"not a key of ours: {key!r}")
     return place
-
-
-def check_role(role: str) -> None:
-    """Raises Problem not_allowed unless this role may send files."""
-    if role not in UPLOADERS:
-        raise Problem("not_allowed")
 
 
 def check_new(new: NewUpload) -> None:

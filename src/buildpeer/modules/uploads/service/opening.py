@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from buildpeer.modules.identity import facade as identity
 from buildpeer.modules.projects import facade as projects
 from buildpeer.modules.uploads import events, rules, store
 from buildpeer.modules.uploads.rules import NewUpload, Place, Upload
@@ -44,8 +45,8 @@ async def open_uploads(
     refused = [_problem(new) for new in wanted]
     good = [new for new, problem in zip(wanted, refused, strict=True) if problem is None]
     async with db.transaction(caller.scope) as tx:
-        project = await projects.find_project(tx, project_id)
-        rules.check_role(project.role)
+        await projects.find_project(tx, project_id)
+        identity.permit(tx, "files", "standard")
         fresh = await _insert(tx, good, project_id=project_id, bucket=bucket)
         await tx.announce(events.news(events.OPENED, upload) for upload in fresh)
         known = {upload.upload_id: upload for upload in await store.by_ids(tx, [n.upload_id for n in good])}
