@@ -220,15 +220,32 @@ def test_every_route_has_its_row_here() -> None:
     assert set(routes()) == set(TABLE["routes"])
 
 
+# What a call needs in order to be understood; a tenant_id is that of the tenant under attack.
+BODIES: dict[str, dict[str, Any]] = {
+    "POST /v1/sessions/current/tenant": {"tenant_id": None},
+    "PATCH /v1/members/{person_id}": {"role": "residente"},
+}
+
+
 @pytest.mark.parametrize(("route", "expected"), TABLE["routes"].items())
 async def test_a_stranger_learns_nothing_by_any_route(
     http: httpx.AsyncClient, world: World, admin: Any, route: str, expected: Any
 ) -> None:
     method, path = route.split(" ")
-    upload_id = await admin.fetchval("select upload_id from uploads where tenant_id = $1", world.company.tenant_id)
-    path = path.format(project_id=world.company.tower, upload_id=upload_id, document_id=upload_id)
-    body = {"uploads": [{}]} if path.endswith("/uploads") else {}
-    request = {"json": body} if method == "POST" else {}
+    company, victim = world.company, world.callers["field"]
+    upload_id = await admin.fetchval("select upload_id from uploads where tenant_id = $1", company.tenant_id)
+    ids = {
+        "project_id": company.tower,
+        "upload_id": upload_id,
+        "document_id": upload_id,
+        "person_id": victim.person_id,
+        "session_id": await admin.fetchval("select session_id from sessions where person_id = $1", victim.person_id),
+    }
+    wanted = BODIES.get(route, {"uploads": [{}]} if path.endswith("/uploads") else {})
+    body = {name: str(company.tenant_id) if name == "tenant_id" else value for name, value in wanted.items()}
+    request = {"json": body} if method in ("POST", "PATCH", "PUT") else {}
+    unknown = path.format(**dict.fromkeys(ids, uuid4()))
+    path = path.format(**ids)
     if expected == "open":
         assert (await http.request(method, path, **request)).status_code in (400, 401, 422)
         return
@@ -242,12 +259,11 @@ async def test_a_stranger_learns_nothing_by_any_route(
         return
     answer = await http.request(method, path, headers=bearer, **request)
     if expected == "theirs":
-        ours = {world.company.tenant_id, world.company.tower, world.company.school, upload_id}
+        ours = {world.company.tenant_id, world.company.school, *ids.values()}
         assert answer.status_code == 200
         assert not any(str(known) in answer.text for known in ours)
     else:
         assert answer.status_code == expected
-        unknown = path.replace(str(upload_id), str(uuid4())).replace(str(world.company.tower), str(uuid4()))
         other = await http.request(method, unknown, headers=bearer, **request)
         varying = ("request_id", "instance")
         if expected == 404:  # what is another's and what is nobody's look the same

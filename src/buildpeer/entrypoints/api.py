@@ -18,7 +18,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from buildpeer.modules.documents.http import DocumentsController
-from buildpeer.modules.identity.http import IdentityController
+from buildpeer.modules.identity.http import IdentityController, MembersController
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.projects.http import ProjectsController
@@ -36,6 +36,7 @@ STOP_WITHIN_S = 10.0
 
 CONTROLLERS = (
     IdentityController,
+    MembersController,
     ProjectsController,
     UploadsController,
     DocumentsController,
@@ -101,6 +102,9 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
     async def feed(state: State) -> Feed:
         return state.feed
 
+    async def wakeups(state: State) -> Wakeups:
+        return state.wakeups
+
     def constant(value: Any) -> Provide:
         return Provide(lambda: value, sync_to_thread=False, use_cache=True)
 
@@ -108,6 +112,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
         "db": Provide(database),
         "storage": Provide(storage),
         "feed": Provide(feed),
+        "wakeups": Provide(wakeups),
         "tokens": constant(tokens),
         "settings": constant(settings),
         "now": Provide(clock.now, sync_to_thread=False),

@@ -25,6 +25,7 @@ from buildpeer.platform.auth import Caller, Tokens
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
+from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ SEND_TIMEOUT_S = 30.0
 DatabaseDep = NamedDependency[Database]
 StorageDep = NamedDependency[Storage]
 TokensDep = NamedDependency[Tokens]
+WakeupsDep = NamedDependency[Wakeups]
 SettingsDep = NamedDependency[Settings]
 CallerDep = NamedDependency[Caller]
 NowDep = NamedDependency[datetime]

@@ -43,6 +43,11 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "Este endereço não aceita essa operação.",
         "en": "This address does not take that method.",
     },
+    "last_owner": {
+        "es": "La empresa necesita al menos un propietario. Nombre primero a otro.",
+        "pt": "A empresa precisa de pelo menos um proprietário. Nomeie outro primeiro.",
+        "en": "A company needs at least one owner. Make somebody else an owner first.",
+    },
     "upload_conflict": {
         "es": "Ese identificador ya es de otra carga.",
         "pt": "Esse identificador já pertence a outro envio.",
@@ -165,6 +170,11 @@ REASONS: dict[str, dict[str, str]] = {
         "es": "El archivo nunca terminó de llegar.",
         "pt": "O arquivo nunca terminou de chegar.",
         "en": "The file never arrived.",
+    },
+    "sender_left": {
+        "es": "Quien lo subía ya no puede enviar archivos a este proyecto.",
+        "pt": "Quem enviava já não pode enviar arquivos para este projeto.",
+        "en": "The sender may no longer send files to this project.",
     },
     "cancelled_by_sender": {
         "es": "Quien lo subía canceló el envío.",

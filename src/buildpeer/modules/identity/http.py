@@ -1,27 +1,61 @@
-"""Doors for sign-in and tokens."""
+"""Doors for sign-in, tokens and people."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
-from litestar import Controller, Request, delete, post
-from litestar.params import JSONBody
+from litestar import Controller, Request, delete, get, patch, post
+from litestar.params import FromPath, JSONBody
 
 from buildpeer.modules.identity import service
-from buildpeer.modules.identity.service import SignedIn
-from buildpeer.platform.http import CallerDep, DatabaseDep, NowDep, TokensDep, request_id
+from buildpeer.modules.identity.rules import Role
+from buildpeer.modules.identity.service import Device, Entered, Me, Member, SignedIn
+from buildpeer.platform.http import (
+    DEFAULT_LIMIT,
+    CallerDep,
+    Cursor,
+    DatabaseDep,
+    Limit,
+    NowDep,
+    Page,
+    TokensDep,
+    WakeupsDep,
+    page,
+    read_cursor,
+    request_id,
+)
 
 
 class Credentials(msgspec.Struct):
-    """What a person signs in with."""
+    """What a person signs in with; `device` is the name by which they will know where they are signed in."""
 
     email: Annotated[str, msgspec.Meta(max_length=254)]
     password: Annotated[str, msgspec.Meta(max_length=1024)]
+    device: Annotated[str, msgspec.Meta(max_length=100)] = ""
 
 
 class Refresh(msgspec.Struct):
     """A refresh token to exchange."""
 
     refresh_token: str
+
+
+class WantedTenant(msgspec.Struct):
+    """Where to go on."""
+
+    tenant_id: UUID
+
+
+class NewRole(msgspec.Struct):
+    """What a member becomes."""
+
+    role: Role
+
+
+class Devices(msgspec.Struct):
+    """Where somebody is signed in."""
+
+    items: list[Device]
 
 
 class IdentityController(Controller):
@@ -41,7 +75,13 @@ class IdentityController(Controller):
     ) -> SignedIn:
         """Begin a session with e-mail and password."""
         return await service.sign_in(
-            db, tokens, email=data.email, password=data.password, now=now, request_id=request_id(request)
+            db,
+            tokens,
+            email=data.email,
+            password=data.password,
+            device=data.device,
+            now=now,
+            request_id=request_id(request),
         )
 
     @post("/tokens", status_code=200, summary="Exchange a refresh token")
@@ -53,5 +93,64 @@ class IdentityController(Controller):
 
     @delete("/sessions/current", summary="Sign out")
     async def sign_out(self, caller: CallerDep, db: DatabaseDep, now: NowDep) -> None:
-        """End this session; its refresh token is worth nothing from now on."""
+        """End this session; its tokens are worth nothing from now on."""
         await service.sign_out(db, caller=caller, now=now)
+
+    @post("/sessions/current/tenant", status_code=200, summary="Go on in another tenant")
+    async def enter_tenant(
+        self, data: JSONBody[WantedTenant], caller: CallerDep, db: DatabaseDep, tokens: TokensDep, now: NowDep
+    ) -> Entered:
+        """An access token bound to another of the caller's tenants; the refresh token stays as it is."""
+        return await service.enter_tenant(db, tokens, caller=caller, tenant_id=data.tenant_id, now=now)
+
+    @get("/sessions", summary="Where I am signed in")
+    async def list_sessions(self, caller: CallerDep, db: DatabaseDep, now: NowDep) -> Devices:
+        """The caller's devices, the latest seen first."""
+        return Devices(await service.list_sessions(db, caller=caller, now=now))
+
+    @delete("/sessions/{session_id:uuid}", summary="Sign a device out")
+    async def revoke_session(
+        self, session_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, wakeups: WakeupsDep, now: NowDep
+    ) -> None:
+        """End one of the caller's sessions; its tokens and streams end at once."""
+        await service.revoke_session(db, wakeups, caller=caller, session_id=session_id, now=now)
+
+    @get("/me", summary="Who I am, where, and what I may do")
+    async def me(self, caller: CallerDep, db: DatabaseDep) -> Me:
+        """The caller, the tenant, the role there with its permissions, and the caller's other tenants."""
+        return await service.me(db, caller=caller)
+
+
+class MembersController(Controller):
+    """Who belongs to the tenant."""
+
+    path = "/v1/members"
+    tags = ("people",)
+
+    @get(summary="List members")
+    async def list_members(
+        self, caller: CallerDep, db: DatabaseDep, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    ) -> Page[Member]:
+        """The tenant's members, by name."""
+        after = read_cursor(cursor, tuple[str, UUID])
+        found = await service.list_members(db, caller=caller, after=after, limit=limit + 1)
+        return page(found, limit, lambda m: [m.name, m.person_id])
+
+    @patch("/{person_id:uuid}", summary="Change a member's role")
+    async def change_role(
+        self,
+        person_id: FromPath[UUID],
+        data: JSONBody[NewRole],
+        caller: CallerDep,
+        db: DatabaseDep,
+        wakeups: WakeupsDep,
+    ) -> Member:
+        """Give a member another role, which counts from their next request on."""
+        return await service.change_role(db, wakeups, caller=caller, person_id=person_id, role=data.role)
+
+    @delete("/{person_id:uuid}", summary="Remove a member")
+    async def remove_member(
+        self, person_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, wakeups: WakeupsDep
+    ) -> None:
+        """End a membership; streams end at once, and uploads that are still open are cancelled."""
+        await service.remove_member(db, wakeups, caller=caller, person_id=person_id)

@@ -14,7 +14,7 @@ select t.tenant_id, t.name, m.role from memberships m join tenants t on t.tenant
 where m.person_id = $1 order by t.name, t.tenant_id
 """
 ADD_SESSION = """
-insert into sessions (person_id, session_id, tenant_id, rotated_at) values ($1, $2, $3, $4)
+insert into sessions (person_id, session_id, tenant_id, device, rotated_at, created_at) values ($1, $2, $3, $4, $5, $5)
 """
 LOCK_SESSION = """
 select person_id, session_id, tenant_id, generation, rotated_at, ended_at from sessions
@@ -24,8 +24,27 @@ ROTATE_SESSION = """
 update sessions set generation = generation + 1, rotated_at = $3 where person_id = $1 and session_id = $2
 """
 END_SESSION = """
-update sessions set ended_at = $3 where person_id = $1 and session_id = $2 and ended_at is null
+update sessions set ended_at = coalesce(ended_at, $3) where person_id = $1 and session_id = $2 returning tenant_id
 """
+MOVE_SESSION = "update sessions set tenant_id = $3 where person_id = $1 and session_id = $2"
+SESSIONS = """
+select session_id, device, tenant_id, created_at, rotated_at as last_seen_at from sessions
+where person_id = $1 and ended_at is null and rotated_at > $2 order by rotated_at desc, session_id
+"""
+ENTER = "select set_config('app.tenant_id', $1, true)"
+MEMBERS = """
+select p.person_id, p.name, p.email, m.role, m.created_at from memberships m join people p on p.person_id = m.person_id
+where m.tenant_id = $1 and ($2::text is null or (p.name, p.person_id) > ($2, $3)) order by p.name, p.person_id limit $4
+"""
+MEMBER = """
+select p.person_id, p.name, p.email, m.role, m.created_at from memberships m join people p on p.person_id = m.person_id
+where m.tenant_id = $1 and m.person_id = $2
+"""
+LOCK_OWNERS = """
+select person_id from memberships where tenant_id = $1 and role = 'owner' order by person_id for update
+"""
+CHANGE_ROLE = "update memberships set role = $3 where tenant_id = $1 and person_id = $2"
+REMOVE_MEMBER = "delete from memberships where tenant_id = $1 and person_id = $2"
 AUDIT = "select audit.record($1, $2, $3, $4)"
 
 
@@ -40,14 +59,14 @@ async def person(tx: Transaction, person_id: UUID) -> Any | None:
     return await tx.one(PERSON, person_id)
 
 
-async def memberships(tx: Transaction, person_id: UUID) -> list[Any]:
-    """The tenants of a person and the role in each, by name."""
-    return await tx.all(MEMBERSHIPS, person_id)
+async def memberships(tx: Transaction) -> list[Any]:
+    """The tenants of the transaction's person and the role in each, by name."""
+    return await tx.all(MEMBERSHIPS, tx.person_id)
 
 
-async def add_session(tx: Transaction, *, session_id: UUID, tenant_id: UUID, now: datetime) -> None:
+async def add_session(tx: Transaction, *, session_id: UUID, tenant_id: UUID, device: str, now: datetime) -> None:
     """Begin a session of the transaction's person, in generation 0."""
-    await tx.run(ADD_SESSION, tx.person_id, session_id, tenant_id, now)
+    await tx.run(ADD_SESSION, tx.person_id, session_id, tenant_id, device, now)
 
 
 async def lock_session(tx: Transaction, session_id: UUID) -> Session | None:
@@ -61,9 +80,50 @@ async def rotate_session(tx: Transaction, session_id: UUID, now: datetime) -> No
     await tx.run(ROTATE_SESSION, tx.person_id, session_id, now)
 
 
-async def end_session(tx: Transaction, session_id: UUID, now: datetime) -> None:
-    """End a session; ending it twice changes nothing."""
-    await tx.run(END_SESSION, tx.person_id, session_id, now)
+async def end_session(tx: Transaction, session_id: UUID, now: datetime) -> UUID | None:
+    """End a session, whose tenant it returns, None if there is none; ending it twice changes nothing."""
+    return await tx.value(END_SESSION, tx.person_id, session_id, now)
+
+
+async def move_session(tx: Transaction, session_id: UUID, tenant_id: UUID) -> None:
+    """Bind a session to another tenant."""
+    await tx.run(MOVE_SESSION, tx.person_id, session_id, tenant_id)
+
+
+async def sessions(tx: Transaction, since: datetime) -> list[Any]:
+    """The living sessions of the transaction's person, the latest seen first."""
+    return await tx.all(SESSIONS, tx.person_id, since)
+
+
+async def enter(tx: Transaction, tenant_id: UUID) -> None:
+    """Go on in a tenant, in a transaction that began without one; row-level security and audit follow."""
+    await tx.run(ENTER, str(tenant_id))
+
+
+async def members(tx: Transaction, *, after: tuple[str, UUID] | None, limit: int) -> list[Any]:
+    """The tenant's members by name, after a name and id."""
+    name, person_id = after or (None, None)
+    return await tx.all(MEMBERS, tx.tenant_id, name, person_id, limit)
+
+
+async def member(tx: Transaction, person_id: UUID) -> Any | None:
+    """One member of the tenant."""
+    return await tx.one(MEMBER, tx.tenant_id, person_id)
+
+
+async def lock_owners(tx: Transaction) -> list[Any]:
+    """The tenant's owners, locked until the transaction ends."""
+    return await tx.all(LOCK_OWNERS, tx.tenant_id)
+
+
+async def change_role(tx: Transaction, person_id: UUID, role: str) -> None:
+    """Give a member another role."""
+    await tx.run(CHANGE_ROLE, tx.tenant_id, person_id, role)
+
+
+async def remove_member(tx: Transaction, person_id: UUID) -> None:
+    """End a membership; its projects go with it."""
+    await tx.run(REMOVE_MEMBER, tx.tenant_id, person_id)
 
 
 async def audit(tx: Transaction, action: str, session_id: UUID) -> None:

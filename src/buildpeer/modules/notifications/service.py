@@ -48,14 +48,14 @@ class Feed:
     """The event log as the streams of one process follow it.
 
     What each caller may see is asked of row-level security every time; the events themselves are read once and kept
-    for all who see them, and streams of one person that stand at one position share their reads.
+    for all who see them, and streams of one sign-in that stand at one position share their reads.
     """
 
     def __init__(self, db: Database, wakeups: Wakeups) -> None:
         self._db = db
         self._wakeups = wakeups
         self._known: OrderedDict[int, Event] = OrderedDict()
-        self._reading: dict[tuple[UUID, UUID, int], asyncio.Task[tuple[Sight, list[Event]]]] = {}
+        self._reading: dict[tuple[UUID, UUID, UUID, int], asyncio.Task[tuple[Sight, list[Event]]]] = {}
 
     async def begin(self, *, caller: Caller, after: int | None) -> int:
         """The position at which a stream begins: `after`, or the newest one.
@@ -74,14 +74,18 @@ class Feed:
         """Events that the caller may see, after a position, as they come, for STREAM_LIFE_S.
 
         Nothing is left out and nothing comes twice within a stream. It holds no database connection while it waits,
-        and ends at once when the caller is no longer a member of the tenant or the process is about to stop.
+        and ends at once when the caller's session has ended, when they are no longer a member of the tenant, or when
+        the process is about to stop.
         """
         ends_at = time.monotonic() + STREAM_LIFE_S
         with self._wakeups.listen(caller.tenant_id, caller.person_id) as news:
             yield News(position, [])
             while time.monotonic() < ends_at and not self._wakeups.stopping:
                 news.clear()
-                sight, events = await self._read(caller, position)
+                try:
+                    sight, events = await self._read(caller, position)
+                except Problem:  # the session has ended
+                    return
                 if sight.role is None:
                     return
                 if not sight.pruned <= position <= sight.head:
@@ -99,7 +103,7 @@ class Feed:
                     yield News(position, [])
 
     async def _read(self, caller: Caller, position: int) -> tuple[Sight, list[Event]]:
-        key = (caller.tenant_id, caller.person_id, position)
+        key = (caller.tenant_id, caller.person_id, caller.session_id, position)
         if key not in self._reading:
             self._reading[key] = asyncio.create_task(self._look(caller, position))
             self._reading[key].add_done_callback(lambda _task: self._reading.pop(key))

@@ -10,6 +10,7 @@ import structlog
 
 from buildpeer import facts as f
 from buildpeer import wiring
+from buildpeer.modules.projects import facade as projects
 from buildpeer.modules.uploads import rules, store
 from buildpeer.modules.uploads.rules import Upload
 from buildpeer.modules.uploads.service.receiving import give_up_parts, join
@@ -82,7 +83,10 @@ async def _sweep_one(
         if upload is None or upload.state in rules.ENDS:
             return
         if held is None:
-            if now - upload.created_at > rules.IDLE_LIFE:
+            if not await projects.may_send(tx, upload.project_id, upload.created_by):
+                await end(tx, upload, "cancelled", "sender_left", now=now)
+                await give_up_parts(storage, upload)
+            elif now - upload.created_at > rules.IDLE_LIFE:
                 await end(tx, upload, "expired", "never_arrived", now=now)
                 await give_up_parts(storage, upload)
             else:
