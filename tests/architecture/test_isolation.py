@@ -224,6 +224,7 @@ def test_every_route_has_its_row_here() -> None:
 BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/sessions/current/tenant": {"tenant_id": None},
     "PATCH /v1/members/{person_id}": {"role": "residente"},
+    "PUT /v1/me/password": {"current": "of somebody else", "password": "no business of mine"},
 }
 
 

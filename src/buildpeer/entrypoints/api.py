@@ -30,6 +30,7 @@ from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
+from buildpeer.platform.throttle import Throttle
 
 MOST_REQUESTS = 4096  # at once; every open stream is one, and granian's 128 would let streams shut everybody out
 STOP_WITHIN_S = 10.0
@@ -60,10 +61,12 @@ def create_app(settings: Settings) -> Litestar:
         app.state.db = await Database.connect(settings.database_url)
         app.state.storage = Storage(settings, now=clock.now)
         app.state.wakeups = Wakeups(settings.valkey_url)
+        app.state.throttle = Throttle(settings.valkey_url)
         app.state.feed = Feed(app.state.db, app.state.wakeups)
         async with app.state.wakeups.running():
             yield
         app.state.storage.close()
+        await app.state.throttle.close()
         await app.state.db.close()
 
     return Litestar(
@@ -105,6 +108,9 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
     async def wakeups(state: State) -> Wakeups:
         return state.wakeups
 
+    async def throttle(state: State) -> Throttle:
+        return state.throttle
+
     def constant(value: Any) -> Provide:
         return Provide(lambda: value, sync_to_thread=False, use_cache=True)
 
@@ -112,6 +118,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
         "db": Provide(database),
         "storage": Provide(storage),
         "feed": Provide(feed),
+        "throttle": Provide(throttle),
         "wakeups": Provide(wakeups),
         "tokens": constant(tokens),
         "settings": constant(settings),

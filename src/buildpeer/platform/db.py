@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from buildpeer.platform import messaging
+from buildpeer.platform import mail, messaging
 from buildpeer.platform.errors import Problem
 
 POOL_WAIT_S = 10.0
@@ -22,6 +22,12 @@ _OUTBOX = """
 insert into outbox (tenant_id, destination, project_id, type, body)
 select (r ->> 'tenant_id')::uuid, r ->> 'destination', (r ->> 'project_id')::uuid, r ->> 'type', r -> 'body'
 from jsonb_array_elements($1::jsonb) with ordinality as u (r, o) order by o
+"""
+_MAIL = """
+insert into mails (mail_id, template, recipient, locale, known_only, facts)
+select (m ->> 'mail_id')::uuid, m ->> 'template', lower(m ->> 'recipient'), m ->> 'locale',
+  (m ->> 'known_only')::boolean, m -> 'facts'
+from jsonb_array_elements($1::jsonb) as m
 """
 
 
@@ -46,10 +52,10 @@ class Transaction:
     `role` is what its person is in its tenant as it begins; None: nothing.
     """
 
-    def __init__(self, connection: Any, scope: Scope | None, role: str | None = None) -> None:
+    def __init__(self, connection: Any, scope: Scope | None) -> None:
         self._connection = connection
         self.scope = scope
-        self.role = role
+        self.role: str | None = None
 
     @property
     def tenant_id(self) -> UUID:
@@ -87,6 +93,23 @@ class Transaction:
         if rows:
             await self.run(_OUTBOX, rows)
 
+    async def serve(self, scope: Scope) -> None:
+        """Go on for somebody else: what a transaction does once it has found out whom it serves, or in which tenant.
+
+        Raises Problem session_ended like the beginning of a transaction.
+        """
+        begun = await self.one(
+            _BEGIN, _text(scope.tenant_id), _text(scope.person_id), scope.request_id[:200], scope.session_id
+        )
+        assert begun is not None  # noqa: S101 - a function's one row
+        if begun["session_ended"]:
+            raise Problem("session_ended")
+        self.scope, self.role = scope, begun["role"]
+
+    async def mail(self, *letters: "mail.Letter") -> None:
+        """Leave e-mails to be sent once this transaction has committed."""
+        await self.run(_MAIL, msgspec.to_builtins(letters))
+
 
 class Database:
     """A pool of connections of one role."""
@@ -122,12 +145,9 @@ class Database:
         if scope.tenant_id is None and scope.person_id is None:
             raise ScopeError("a transaction needs a tenant or a person")
         async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
-            begun = await connection.fetchrow(
-                _BEGIN, _text(scope.tenant_id), _text(scope.person_id), scope.request_id[:200], scope.session_id
-            )
-            if begun["session_ended"]:
-                raise Problem("session_ended")
-            yield Transaction(connection, scope, begun["role"])
+            tx = Transaction(connection, scope)
+            await tx.serve(scope)
+            yield tx
 
     @contextlib.asynccontextmanager
     async def across_tenants(self) -> AsyncGenerator[Transaction, None]:

@@ -27,6 +27,7 @@ from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
+from buildpeer.platform.throttle import Throttle
 
 T = TypeVar("T")
 _log = structlog.get_logger()
@@ -42,6 +43,7 @@ SEND_TIMEOUT_S = 30.0
 DatabaseDep = NamedDependency[Database]
 StorageDep = NamedDependency[Storage]
 TokensDep = NamedDependency[Tokens]
+ThrottleDep = NamedDependency[Throttle]
 WakeupsDep = NamedDependency[Wakeups]
 SettingsDep = NamedDependency[Settings]
 CallerDep = NamedDependency[Caller]
@@ -124,6 +126,14 @@ def request_id(request: Request[Any, Any, Any]) -> str:
     return str(request.scope["state"].setdefault("request_id", uuid.uuid4().hex))
 
 
+def address(request: Request[Any, Any, Any], settings: Settings) -> str:
+    """Where a request comes from: the last address that our own proxies have put down, of as many as there are."""
+    forwarded = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    if 0 < settings.proxies <= len(forwarded):
+        return forwarded[-settings.proxies]
+    return request.client.host if request.client else ""
+
+
 async def caller(request: Request[Any, Any, Any], tokens: TokensDep, now: NowDep) -> Caller:
     """Who calls, by the bearer token.
 
@@ -155,7 +165,7 @@ def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Respo
         problem.body(_language(request)) | {"instance": request.url.path, "request_id": request_id(request)},
         status_code=problem.kind.status,
         media_type="application/problem+json",
-        headers=headers,
+        headers=headers | dict(problem.headers),
     )
 
 

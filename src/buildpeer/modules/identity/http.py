@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Request, delete, get, patch, post
+from litestar import Controller, Request, delete, get, patch, post, put
 from litestar.params import FromPath, JSONBody
 
 from buildpeer.modules.identity import service
@@ -15,11 +15,15 @@ from buildpeer.platform.http import (
     CallerDep,
     Cursor,
     DatabaseDep,
+    LanguageDep,
     Limit,
     NowDep,
     Page,
+    SettingsDep,
+    ThrottleDep,
     TokensDep,
     WakeupsDep,
+    address,
     page,
     read_cursor,
     request_id,
@@ -38,6 +42,26 @@ class Refresh(msgspec.Struct):
     """A refresh token to exchange."""
 
     refresh_token: str
+
+
+class Forgotten(msgspec.Struct):
+    """Whose password is forgotten."""
+
+    email: Annotated[str, msgspec.Meta(max_length=254)]
+
+
+class MailedPassword(msgspec.Struct):
+    """A new password by the token that came by mail."""
+
+    token: Annotated[str, msgspec.Meta(max_length=100)]
+    password: Annotated[str, msgspec.Meta(max_length=1024)]
+
+
+class NewPassword(msgspec.Struct):
+    """A new password by the one before."""
+
+    current: Annotated[str, msgspec.Meta(max_length=1024)]
+    password: Annotated[str, msgspec.Meta(max_length=1024)]
 
 
 class WantedTenant(msgspec.Struct):
@@ -67,19 +91,24 @@ class IdentityController(Controller):
     @post("/sessions", summary="Sign in")
     async def sign_in(
         self,
+        *,
         data: JSONBody[Credentials],
         request: Request[Any, Any, Any],
         db: DatabaseDep,
+        throttle: ThrottleDep,
         tokens: TokensDep,
+        settings: SettingsDep,
         now: NowDep,
     ) -> SignedIn:
         """Begin a session with e-mail and password."""
         return await service.sign_in(
             db,
+            throttle,
             tokens,
             email=data.email,
             password=data.password,
             device=data.device,
+            address=address(request, settings),
             now=now,
             request_id=request_id(request),
         )
@@ -115,6 +144,60 @@ class IdentityController(Controller):
         """End one of the caller's sessions; its tokens and streams end at once."""
         await service.revoke_session(db, wakeups, caller=caller, session_id=session_id, now=now)
 
+    @put("/me/password", status_code=204, summary="Change my password")
+    async def change_password(
+        self,
+        *,
+        data: JSONBody[NewPassword],
+        caller: CallerDep,
+        db: DatabaseDep,
+        throttle: ThrottleDep,
+        wakeups: WakeupsDep,
+        now: NowDep,
+    ) -> None:
+        """Give the caller a new password; all their other sessions end."""
+        await service.change_password(
+            db, throttle, wakeups, caller=caller, current=data.current, password=data.password, now=now
+        )
+
+    @post("/password-resets", status_code=204, summary="Ask for a new password by e-mail")
+    async def ask_reset(
+        self,
+        *,
+        data: JSONBody[Forgotten],
+        request: Request[Any, Any, Any],
+        db: DatabaseDep,
+        throttle: ThrottleDep,
+        settings: SettingsDep,
+        language: LanguageDep,
+        now: NowDep,
+    ) -> None:
+        """Mails a link to the address, if it has an account; the answer is the same if it has none."""
+        await service.ask_reset(
+            db,
+            throttle,
+            email=data.email,
+            web_url=settings.web_url,
+            locale=language,
+            address=address(request, settings),
+            now=now,
+        )
+
+    @post("/password-resets/completion", status_code=204, summary="Set a password by a mailed token")
+    async def redeem_reset(
+        self,
+        *,
+        data: JSONBody[MailedPassword],
+        request: Request[Any, Any, Any],
+        db: DatabaseDep,
+        wakeups: WakeupsDep,
+        now: NowDep,
+    ) -> None:
+        """Set a new password, once; all sessions of the account end."""
+        await service.redeem_reset(
+            db, wakeups, token=data.token, password=data.password, now=now, request_id=request_id(request)
+        )
+
     @get("/me", summary="Who I am, where, and what I may do")
     async def me(self, caller: CallerDep, db: DatabaseDep) -> Me:
         """The caller, the tenant, the role there with its permissions, and the caller's other tenants."""
@@ -139,6 +222,7 @@ class MembersController(Controller):
     @patch("/{person_id:uuid}", summary="Change a member's role")
     async def change_role(
         self,
+        *,
         person_id: FromPath[UUID],
         data: JSONBody[NewRole],
         caller: CallerDep,

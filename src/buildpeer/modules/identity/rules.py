@@ -1,5 +1,6 @@
 """Pure rules of people: who may do what, and how long a sign-in lasts."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from buildpeer.platform.errors import Problem
+from buildpeer.platform.limits import Limit
 
 Role = Literal["owner", "manager", "residente", "inversionista", "empleado_obra"]
 Level = Literal["none", "read", "standard", "admin"]
@@ -30,6 +32,14 @@ PERMISSIONS: dict[Tool, tuple[Level, Level, Level, Level, Level]] = {
     "budgets": ("admin", "standard", "read", "none", "none"),
 }
 
+# Tries that failed, by the name tried and by where they come from: crews share an address behind their carrier's.
+TRIES_BY_ACCOUNT = Limit("account", quota=10, window_s=900)
+TRIES_BY_ADDRESS = Limit("address", quota=100, window_s=900)
+MAILS_BY_ACCOUNT = Limit("mails-account", quota=3, window_s=3600)
+MAILS_BY_ADDRESS = Limit("mails-address", quota=30, window_s=3600)
+LEAST_PASSWORD = 10  # characters; length is what counts (NIST SP 800-63B)
+RESET_LIFE = timedelta(minutes=30)
+_EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f.]+")
 GRACE = timedelta(seconds=60)  # a reply lost on a bad network must not sign anybody out
 
 
@@ -84,6 +94,20 @@ def permissions_page() -> str:
         *(f"| {tool} | {' | '.join(PERMISSIONS[tool])} |" for tool in TOOLS),
     ]
     return "\n".join(lines) + "\n"
+
+
+def check_password(password: str) -> None:
+    """Raises Problem password_weak for one that is too short."""
+    if len(password) < LEAST_PASSWORD:
+        raise Problem("password_weak", least=LEAST_PASSWORD)
+
+
+def check_email(email: str) -> str:
+    """The one spelling of an address, by which accounts are known. Raises Problem invalid for what isn't one."""
+    spelled = email.strip().lower()
+    if not _EMAIL.fullmatch(spelled) or len(spelled) > 254:
+        raise Problem("invalid", "email must look like ana@example.com")
+    return spelled
 
 
 def judge_refresh(session: Session, generation: int, now: datetime) -> Literal["rotate", "repeat", "end", "ended"]:

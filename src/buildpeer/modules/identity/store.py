@@ -31,7 +31,6 @@ SESSIONS = """
 select session_id, device, tenant_id, created_at, rotated_at as last_seen_at from sessions
 where person_id = $1 and ended_at is null and rotated_at > $2 order by rotated_at desc, session_id
 """
-ENTER = "select set_config('app.tenant_id', $1, true)"
 MEMBERS = """
 select p.person_id, p.name, p.email, m.role, m.created_at from memberships m join people p on p.person_id = m.person_id
 where m.tenant_id = $1 and ($2::text is null or (p.name, p.person_id) > ($2, $3)) order by p.name, p.person_id limit $4
@@ -45,6 +44,13 @@ select person_id from memberships where tenant_id = $1 and role = 'owner' order 
 """
 CHANGE_ROLE = "update memberships set role = $3 where tenant_id = $1 and person_id = $2"
 REMOVE_MEMBER = "delete from memberships where tenant_id = $1 and person_id = $2"
+SET_PASSWORD_HASH = "update people set password_hash = $2 where person_id = $1"  # noqa: S105 - a statement
+END_OTHER_SESSIONS = """
+update sessions set ended_at = $3 where person_id = $1 and session_id <> $2 and ended_at is null returning tenant_id
+"""
+ADD_RESET = "insert into password_resets (token_hash, email, created_at, expires_at) values ($1, $2, $3, $4)"
+PRUNE_RESETS = "select app.prune_resets()"
+REDEEM_RESET = "select app.redeem_reset($1, $2, $3)"
 AUDIT = "select audit.record($1, $2, $3, $4)"
 
 
@@ -95,11 +101,6 @@ async def sessions(tx: Transaction, since: datetime) -> list[Any]:
     return await tx.all(SESSIONS, tx.person_id, since)
 
 
-async def enter(tx: Transaction, tenant_id: UUID) -> None:
-    """Go on in a tenant, in a transaction that began without one; row-level security and audit follow."""
-    await tx.run(ENTER, str(tenant_id))
-
-
 async def members(tx: Transaction, *, after: tuple[str, UUID] | None, limit: int) -> list[Any]:
     """The tenant's members by name, after a name and id."""
     name, person_id = after or (None, None)
@@ -129,3 +130,33 @@ async def remove_member(tx: Transaction, person_id: UUID) -> None:
 async def audit(tx: Transaction, action: str, session_id: UUID) -> None:
     """Put what happened to a session into the audit trail."""
     await tx.run(AUDIT, action, "sessions", str(session_id), {})
+
+
+async def audit_person(tx: Transaction, action: str, person_id: UUID) -> None:
+    """Put what happened to an account into the audit trail of the transaction's tenant."""
+    await tx.run(AUDIT, action, "people", str(person_id), {})
+
+
+async def change_password(tx: Transaction, password_hash: str) -> None:
+    """Give the transaction's person another password."""
+    await tx.run(SET_PASSWORD_HASH, tx.person_id, password_hash)
+
+
+async def end_other_sessions(tx: Transaction, session_id: UUID, now: datetime) -> list[UUID]:
+    """End all sessions of the transaction's person but one; returns their tenants."""
+    return [row["tenant_id"] for row in await tx.all(END_OTHER_SESSIONS, tx.person_id, session_id, now)]
+
+
+async def add_reset(tx: Transaction, token_hash: bytes, email: str, *, now: datetime, expires_at: datetime) -> None:
+    """Keep that somebody asked for a new password, be there an account or not."""
+    await tx.run(ADD_RESET, token_hash, email, now, expires_at)
+
+
+async def redeem_reset(tx: Transaction, token_hash: bytes, password_hash: str, now: datetime) -> UUID | None:
+    """Set a password by a token, once, and end all sessions; None for a token that isn't good."""
+    return await tx.value(REDEEM_RESET, token_hash, password_hash, now)
+
+
+async def prune_resets(tx: Transaction) -> None:
+    """Throw away resets that have long expired."""
+    await tx.run(PRUNE_RESETS)

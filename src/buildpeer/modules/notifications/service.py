@@ -17,6 +17,7 @@ from buildpeer.modules.notifications.store import Event, Sight
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
+from buildpeer.platform.mail import Letter, Mailer, MailRefused
 from buildpeer.platform.messaging import SQS_BATCH, Queues
 from buildpeer.platform.realtime import Wakeups
 
@@ -25,6 +26,8 @@ STREAM_LIFE_S = 600.0  # a stream ends by itself, so that a deployment or a lost
 PING_S = 15.0
 STREAMS_PER_PERSON = 10  # in one process; a person has a few devices with a few pages open
 MESSAGES_AT_ONCE = 100
+MAILS_AT_ONCE = 20
+MAIL_TRIES = 54  # about two days
 READ_PAUSE_S = 0.05
 _PAGE = 200
 _KEPT = 10_000
@@ -139,6 +142,31 @@ async def relay_messages(db: Database, queues: Queues) -> int:
         if taken:
             await store.relayed(tx, taken)
     return len(taken)
+
+
+async def relay_mails(db: Database, mailer: Mailer) -> int:
+    """Hand mails of committed transactions to the mail server; returns how many were due.
+
+    A mail is forgotten only once the server has taken it, so a crash in between sends it twice, under one Message-ID.
+    One that the server won't take now comes again, ever more seldom, for two days.
+    """
+    due = await store.lend_mails(db, MAILS_AT_ONCE)
+    sent = await asyncio.gather(*(_mail(mailer, row) for row in due))
+    if done := [row["mail_id"] for row, over in zip(due, sent, strict=True) if over]:
+        await store.mails_done(db, done)
+    return len(due)
+
+
+async def _mail(mailer: Mailer, row: Any) -> bool:
+    fields = {name: row[name] for name in ("mail_id", "template", "recipient", "locale", "facts")}
+    try:
+        await mailer.send(Letter(**fields))
+    except (MailRefused, KeyError, ValueError) as exc:  # refused, or nothing that could ever be sent
+        _log.error("mail_refused", mail_id=str(row["mail_id"]), error=type(exc).__name__)
+    except Exception as exc:
+        _log.warning("mail_not_sent", mail_id=str(row["mail_id"]), tries=row["tries"], error=type(exc).__name__)
+        return row["tries"] >= MAIL_TRIES
+    return True
 
 
 def _batches(waiting: list[Any]) -> Iterator[tuple[str, list[Any]]]:

@@ -2,6 +2,7 @@
 
 from buildpeer.modules.identity.service.hashing import hash_password
 from buildpeer.modules.identity.service.members import Me, Member, change_role, list_members, me, remove_member
+from buildpeer.modules.identity.service.passwords import ask_reset, change_password, prune, redeem_reset
 from buildpeer.modules.identity.service.sessions import (
     Device,
     Entered,
@@ -24,12 +25,16 @@ __all__ = [
     "Membership",
     "Person",
     "SignedIn",
+    "ask_reset",
+    "change_password",
     "change_role",
     "enter_tenant",
     "hash_password",
     "list_members",
     "list_sessions",
     "me",
+    "prune",
+    "redeem_reset",
     "refresh",
     "remove_member",
     "revoke_session",

@@ -12,6 +12,7 @@ from buildpeer.platform.auth import ACCESS_LIFE, REFRESH_LIFE, Caller, RefreshCl
 from buildpeer.platform.db import Database, Scope, Transaction
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
+from buildpeer.platform.throttle import Throttle
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -63,16 +64,31 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def sign_in(
-    db: Database, tokens: Tokens, *, email: str, password: str, device: str, now: datetime, request_id: str
+    db: Database,
+    throttle: Throttle,
+    tokens: Tokens,
+    *,
+    email: str,
+    password: str,
+    device: str,
+    address: str,
+    now: datetime,
+    request_id: str,
 ) -> SignedIn:
     """Begin a session in the first of the person's tenants, on a device of this name.
 
-    Raises Problem bad_credentials, the same and as slowly whether the address or the password is wrong.
+    Raises Problem bad_credentials, the same and as slowly whether the account or the password is wrong; or
+    too_many_tries, after as many for an account that isn't there. Only tries that fail count.
     """
+    counted = ((rules.TRIES_BY_ADDRESS, address), (rules.TRIES_BY_ACCOUNT, email.strip().lower()))
+    for limit, key in counted:
+        await throttle.take(limit, key)
     async with db.across_tenants() as tx:
         login = await store.find_login(tx, email.strip())
     if not await matches(login[1] if login else None, password) or login is None:
         raise Problem("bad_credentials")
+    for limit, key in counted:
+        await throttle.give_back(limit, key)
     person_id = login[0]
     tenants = await _memberships(db, person_id, request_id)
     if not tenants:
@@ -101,7 +117,7 @@ async def refresh(db: Database, tokens: Tokens, *, token: str, now: datetime, re
             await store.rotate_session(tx, claim.session_id, now)
         elif session is not None and verdict == "end":
             await store.end_session(tx, claim.session_id, now)
-            await store.enter(tx, session.tenant_id)
+            await tx.serve(Scope(session.tenant_id, claim.person_id, request_id))
             await store.audit(tx, "session_reused", claim.session_id)
     if session is None or verdict in ("end", "ended"):
         raise Problem("session_ended")
