@@ -64,6 +64,16 @@ async def world(
     }
     await company.hire("residente", company.school)
     await admin.execute("insert into sessions values ($1, $2, $3)", field.person_id, uuid4(), company.tenant_id)
+    await admin.execute(
+        """insert into devices (tenant_id, person_id, device_id, name, public_key, pin_hash, created_at)
+        values ($1, $2, $3, 'Moto G', '', '', now())""",
+        *(company.tenant_id, field.person_id, uuid4()),
+    )
+    await admin.execute(
+        """insert into invitations values ($1, $2, 'crew', null, null, 'empleado_obra', '{}', $3, now(),
+        now() + interval '1 day', 1, null)""",
+        *(company.tenant_id, uuid4(), world.callers["owner"].person_id),
+    )
     for project in (company.tower, company.school):
         await _fill(admin, worker_db, company, project, field.person_id)
     yield world
@@ -103,17 +113,27 @@ async def _fill(admin: Any, worker_db: Database, company: Company, project: UUID
 
 
 TENANT_COLUMN = {"people": "person_id in (select person_id from memberships where tenant_id = $1)"}
-CHANGED_COLUMN = {"sessions": "ended_at", "uploads": "updated_at", "people": "name", "memberships": "role"}
+SEEN_COLUMNS = {"people": "person_id, email, name, locale", "devices": "person_id, device_id, approved_at"}
+CHANGED_COLUMN = {
+    "sessions": "ended_at",
+    "uploads": "updated_at",
+    "people": "name",
+    "memberships": "role",
+    "invitations": "revoked_at",
+    "devices": "revoked_at",
+}
 
 
 async def _reach(tx: Any, table: str, operation: str, tenant_id: UUID) -> list[Any]:
     where = TENANT_COLUMN.get(table, "tenant_id = $1")
     if operation == "select":
-        columns = "person_id, email, name, locale" if table == "people" else "*"
+        columns = SEEN_COLUMNS.get(table, "*")
         return await tx.all(f"select {columns} from {table} where {where}", tenant_id)
     if operation == "update":
         column = CHANGED_COLUMN.get(table, "tenant_id")
-        return await tx.all(f"update {table} set {column} = {column} where {where} returning *", tenant_id)
+        return await tx.all(
+            f"update {table} set {column} = {column} where {where} returning {SEEN_COLUMNS.get(table, '*')}", tenant_id
+        )
     if operation == "delete":
         return await tx.all(f"delete from {table} where {where} returning *", tenant_id)
     column = "person_id" if table == "people" else "tenant_id"
@@ -173,7 +193,7 @@ async def test_every_tenant_table_forces_row_level_security_and_begins_with_the_
 
 async def test_every_tenant_table_is_audited_but_for_the_logs_themselves(admin: Any) -> None:
     rows = await admin.fetch("select tgrelid::regclass::text as name from pg_trigger where tgname = 'audit_change'")
-    own_record = {"outbox", "event_log", "audit.entries", "people", "sessions"}
+    own_record = {"outbox", "event_log", "audit.entries", "people", "sessions", "devices"}
     assert {row["name"] for row in rows} == set(TABLES) - own_record
 
 
@@ -224,6 +244,7 @@ def test_every_route_has_its_row_here() -> None:
 BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/sessions/current/tenant": {"tenant_id": None},
     "PATCH /v1/members/{person_id}": {"role": "residente"},
+    "POST /v1/invitations": {"kind": "device", "person_id": None},
     "PUT /v1/me/password": {"current": "of somebody else", "password": "no business of mine"},
 }
 
@@ -242,8 +263,12 @@ async def test_a_stranger_learns_nothing_by_any_route(
         "person_id": victim.person_id,
         "session_id": await admin.fetchval("select session_id from sessions where person_id = $1", victim.person_id),
     }
+    for name, table in (("device_id", "devices"), ("invitation_id", "invitations")):
+        ids[name] = await admin.fetchval(f"select {name} from {table} where tenant_id = $1", company.tenant_id)
     wanted = BODIES.get(route, {"uploads": [{}]} if path.endswith("/uploads") else {})
     body = {name: str(company.tenant_id) if name == "tenant_id" else value for name, value in wanted.items()}
+    if "person_id" in body:
+        body["person_id"] = str(victim.person_id)
     request = {"json": body} if method in ("POST", "PATCH", "PUT") else {}
     unknown = path.format(**dict.fromkeys(ids, uuid4()))
     path = path.format(**ids)

@@ -18,7 +18,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from buildpeer.modules.documents.http import DocumentsController
-from buildpeer.modules.identity.http import IdentityController, MembersController
+from buildpeer.modules.identity.http import IdentityController, InvitationsController, MembersController
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.projects.http import ProjectsController
@@ -37,6 +37,7 @@ STOP_WITHIN_S = 10.0
 
 CONTROLLERS = (
     IdentityController,
+    InvitationsController,
     MembersController,
     ProjectsController,
     UploadsController,

@@ -25,6 +25,8 @@ CODES: dict[str, Code] = {
     "not_signed_in": Code(401, "Sign in first"),
     "token_expired": Code(401, "The access token has expired"),
     "session_ended": Code(401, "The session has ended; sign in again"),
+    "pin_wrong": Code(401, "The PIN is wrong"),
+    "device_locked": Code(403, "The device needs a manager's approval"),
     "not_allowed": Code(403, "Your role does not allow this"),
     "not_found": Code(404, "There is no such thing, or it is not yours to see"),
     "method_not_allowed": Code(405, "This address does not take that method"),

@@ -43,6 +43,16 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "Este endereço não aceita essa operação.",
         "en": "This address does not take that method.",
     },
+    "pin_wrong": {
+        "es": "El PIN no es correcto.",
+        "pt": "O PIN não está correto.",
+        "en": "The PIN is wrong.",
+    },
+    "device_locked": {
+        "es": "Este teléfono está bloqueado. Pida a su jefe de obra que lo autorice.",
+        "pt": "Este celular está bloqueado. Peça ao seu gestor que o autorize.",
+        "en": "This device is locked. Ask a manager to approve it.",
+    },
     "link_expired": {
         "es": "El enlace venció o ya se usó. Pida uno nuevo.",
         "pt": "O link expirou ou já foi usado. Peça um novo.",
@@ -256,6 +266,26 @@ REASONS: dict[str, dict[str, str]] = {
 
 # Plain text with blank lines between paragraphs; the HTML is made of the same words.
 MAILS: dict[str, dict[str, dict[str, str]]] = {
+    "invitation": {
+        "es": {
+            "subject": "{inviter} le invita a {tenant} en BuildPeer",
+            "body": "{inviter} le invita a trabajar en los proyectos de {tenant} en BuildPeer.\n\n"
+            "Únase aquí, en los próximos {days} días: {link}\n\n"
+            "Si no conoce a {tenant}, no haga nada.",
+        },
+        "pt": {
+            "subject": "{inviter} convida você para {tenant} no BuildPeer",
+            "body": "{inviter} convida você para trabalhar nos projetos de {tenant} no BuildPeer.\n\n"
+            "Entre aqui, nos próximos {days} dias: {link}\n\n"
+            "Se não conhece {tenant}, não faça nada.",
+        },
+        "en": {
+            "subject": "{inviter} invites you to {tenant} on BuildPeer",
+            "body": "{inviter} invites you to work on the projects of {tenant} on BuildPeer.\n\n"
+            "Join here within {days} days: {link}\n\n"
+            "If you don't know {tenant}, do nothing.",
+        },
+    },
     "password_reset": {
         "es": {
             "subject": "Su nueva contraseña de BuildPeer",

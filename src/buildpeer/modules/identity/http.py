@@ -9,7 +9,20 @@ from litestar.params import FromPath, JSONBody
 
 from buildpeer.modules.identity import service
 from buildpeer.modules.identity.rules import Role
-from buildpeer.modules.identity.service import Device, Entered, Me, Member, SignedIn
+from buildpeer.modules.identity.service import (
+    Acceptance,
+    Device,
+    Entered,
+    Invitation,
+    Invited,
+    Joined,
+    KeyDevice,
+    Me,
+    Member,
+    NewInvitation,
+    SignedIn,
+)
+from buildpeer.platform.auth import CHALLENGE_LIFE
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
     CallerDep,
@@ -62,6 +75,39 @@ class NewPassword(msgspec.Struct):
 
     current: Annotated[str, msgspec.Meta(max_length=1024)]
     password: Annotated[str, msgspec.Meta(max_length=1024)]
+
+
+class AskedDevice(msgspec.Struct):
+    """Which device wants to sign in."""
+
+    device_id: UUID
+
+
+class Challenge(msgspec.Struct):
+    """A text whose UTF-8 bytes the device's key signs; `expires_in` in seconds."""
+
+    challenge: str
+    expires_in: int
+
+
+class SignedChallenge(msgspec.Struct):
+    """A challenge, its signature in base64 (Ed25519; P-256 with SHA-256 as DER or IEEE P1363), and the device's PIN."""
+
+    challenge: Annotated[str, msgspec.Meta(max_length=1000)]
+    signature: Annotated[str, msgspec.Meta(max_length=200)]
+    pin: Annotated[str, msgspec.Meta(max_length=6)]
+
+
+class Invitations(msgspec.Struct):
+    """Invitations that can still be accepted."""
+
+    items: list[Invitation]
+
+
+class KeyDevices(msgspec.Struct):
+    """A member's devices with keys."""
+
+    items: list[KeyDevice]
 
 
 class WantedTenant(msgspec.Struct):
@@ -144,6 +190,32 @@ class IdentityController(Controller):
         """End one of the caller's sessions; its tokens and streams end at once."""
         await service.revoke_session(db, wakeups, caller=caller, session_id=session_id, now=now)
 
+    @post("/device-challenges", summary="A text for a device to sign")
+    async def challenge(self, data: JSONBody[AskedDevice], tokens: TokensDep, now: NowDep) -> Challenge:
+        """What a device signs in order to sign in; given for any id, whether or not there is such a device."""
+        expires_in = int(CHALLENGE_LIFE.total_seconds())
+        return Challenge(tokens.challenge(data.device_id, now=now), expires_in)
+
+    @post("/device-sessions", summary="Sign in with a device's key and PIN")
+    async def sign_in_device(
+        self,
+        data: JSONBody[SignedChallenge],
+        request: Request[Any, Any, Any],
+        db: DatabaseDep,
+        tokens: TokensDep,
+        now: NowDep,
+    ) -> SignedIn:
+        """Begin a session; a challenge works once, and five wrong PINs lock the device."""
+        return await service.sign_in_device(
+            db,
+            tokens,
+            challenge=data.challenge,
+            signature=data.signature,
+            pin=data.pin,
+            now=now,
+            request_id=request_id(request),
+        )
+
     @put("/me/password", status_code=204, summary="Change my password")
     async def change_password(
         self,
@@ -204,6 +276,60 @@ class IdentityController(Controller):
         return await service.me(db, caller=caller)
 
 
+class InvitationsController(Controller):
+    """Inviting and joining."""
+
+    path = "/v1/invitations"
+    tags = ("people",)
+
+    @post(summary="Invite by e-mail or QR code")
+    async def invite(
+        self,
+        data: JSONBody[NewInvitation],
+        caller: CallerDep,
+        db: DatabaseDep,
+        settings: SettingsDep,
+        now: NowDep,
+    ) -> Invited:
+        """Invite somebody by `email` (7 days), a `crew` by a link to show as a QR code, or a further `device` of a
+        member (both 24 hours). The link is told this once.
+        """
+        return await service.invite(db, caller=caller, wanted=data, web_url=settings.web_url, now=now)
+
+    @get(summary="List open invitations")
+    async def list_invitations(self, caller: CallerDep, db: DatabaseDep, now: NowDep) -> Invitations:
+        """Invitations that can still be accepted, the newest first."""
+        return Invitations(await service.list_invitations(db, caller=caller, now=now))
+
+    @delete("/{invitation_id:uuid}", summary="Revoke an invitation")
+    async def revoke(self, invitation_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, now: NowDep) -> None:
+        """Let nobody else join by it."""
+        await service.revoke_invitation(db, caller=caller, invitation_id=invitation_id, now=now)
+
+    @post("/acceptance", summary="Join by an invitation")
+    async def accept(
+        self,
+        *,
+        data: JSONBody[Acceptance],
+        request: Request[Any, Any, Any],
+        db: DatabaseDep,
+        throttle: ThrottleDep,
+        tokens: TokensDep,
+        settings: SettingsDep,
+        now: NowDep,
+    ) -> Joined:
+        """Join with the token after the link's `#`, and be signed in; a further device waits for a manager."""
+        return await service.accept(
+            db,
+            throttle,
+            tokens,
+            wanted=data,
+            address=address(request, settings),
+            now=now,
+            request_id=request_id(request),
+        )
+
+
 class MembersController(Controller):
     """Who belongs to the tenant."""
 
@@ -238,3 +364,34 @@ class MembersController(Controller):
     ) -> None:
         """End a membership; streams end at once, and uploads that are still open are cancelled."""
         await service.remove_member(db, wakeups, caller=caller, person_id=person_id)
+
+    @get("/{person_id:uuid}/devices", summary="A member's devices")
+    async def list_devices(self, person_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep) -> KeyDevices:
+        """Devices that sign in by a key, with those that wait for approval or are locked."""
+        return KeyDevices(await service.list_devices(db, caller=caller, person_id=person_id))
+
+    @post("/{person_id:uuid}/devices/{device_id:uuid}/approval", status_code=204, summary="Approve a device")
+    async def approve_device(
+        self,
+        person_id: FromPath[UUID],
+        device_id: FromPath[UUID],
+        caller: CallerDep,
+        db: DatabaseDep,
+        now: NowDep,
+    ) -> None:
+        """Let a device sign in, also one that wrong PINs have locked."""
+        await service.approve_device(db, caller=caller, person_id=person_id, device_id=device_id, now=now)
+
+    @delete("/{person_id:uuid}/devices/{device_id:uuid}", summary="Revoke a device")
+    async def revoke_device(
+        self,
+        *,
+        person_id: FromPath[UUID],
+        device_id: FromPath[UUID],
+        caller: CallerDep,
+        db: DatabaseDep,
+        wakeups: WakeupsDep,
+        now: NowDep,
+    ) -> None:
+        """Let a lost device never sign in again; its sessions and streams end at once."""
+        await service.revoke_device(db, wakeups, caller=caller, person_id=person_id, device_id=device_id, now=now)

@@ -13,6 +13,8 @@ from buildpeer.platform.limits import Limit
 Role = Literal["owner", "manager", "residente", "inversionista", "empleado_obra"]
 Level = Literal["none", "read", "standard", "admin"]
 Tool = Literal["company", "people", "audit", "projects", "files", "daily_logs", "rfis", "reports", "budgets"]
+InvitationKind = Literal["email", "crew", "device"]
+Locale = Literal["es", "pt", "en"]
 ROLES: tuple[Role, ...] = get_args(Role)
 LEVELS: tuple[Level, ...] = get_args(Level)  # each holds those before it
 TOOLS: tuple[Tool, ...] = get_args(Tool)
@@ -38,6 +40,10 @@ TRIES_BY_ADDRESS = Limit("address", quota=100, window_s=900)
 MAILS_BY_ACCOUNT = Limit("mails-account", quota=3, window_s=3600)
 MAILS_BY_ADDRESS = Limit("mails-address", quota=30, window_s=3600)
 LEAST_PASSWORD = 10  # characters; length is what counts (NIST SP 800-63B)
+MAILED_LIFE = timedelta(days=7)
+QR_LIFE = timedelta(hours=24)
+MOST_USES = 200  # of one QR code
+PIN_TRIES = 5
 RESET_LIFE = timedelta(minutes=30)
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f.]+")
 GRACE = timedelta(seconds=60)  # a reply lost on a bad network must not sign anybody out
@@ -108,6 +114,24 @@ def check_email(email: str) -> str:
     if not _EMAIL.fullmatch(spelled) or len(spelled) > 254:
         raise Problem("invalid", "email must look like ana@example.com")
     return spelled
+
+
+def check_pin(pin: str) -> str:
+    """Raises Problem invalid for what isn't 6 digits."""
+    if not re.fullmatch(r"[0-9]{6}", pin):
+        raise Problem("invalid", "pin must be 6 digits")
+    return pin
+
+
+def check_invitation(kind: InvitationKind, *, role: Role, uses: int) -> None:
+    """Raises Problem invalid for more uses than a QR code has, or a crew that would be more than a crew.
+
+    A QR code hangs on a wall, so whoever finds it must not get to manage anything by it.
+    """
+    if not 1 <= uses <= MOST_USES:
+        raise Problem("invalid", f"uses must be 1 to {MOST_USES}")
+    if kind == "crew" and role != "empleado_obra":
+        raise Problem("invalid", "a crew joins as empleado_obra")
 
 
 def judge_refresh(session: Session, generation: int, now: datetime) -> Literal["rotate", "repeat", "end", "ended"]:

@@ -14,7 +14,8 @@ select t.tenant_id, t.name, m.role from memberships m join tenants t on t.tenant
 where m.person_id = $1 order by t.name, t.tenant_id
 """
 ADD_SESSION = """
-insert into sessions (person_id, session_id, tenant_id, device, rotated_at, created_at) values ($1, $2, $3, $4, $5, $5)
+insert into sessions (person_id, session_id, tenant_id, device, rotated_at, created_at, device_id)
+values ($1, $2, $3, $4, $5, $5, $6)
 """
 LOCK_SESSION = """
 select person_id, session_id, tenant_id, generation, rotated_at, ended_at from sessions
@@ -51,6 +52,41 @@ update sessions set ended_at = $3 where person_id = $1 and session_id <> $2 and 
 ADD_RESET = "insert into password_resets (token_hash, email, created_at, expires_at) values ($1, $2, $3, $4)"
 PRUNE_RESETS = "select app.prune_resets()"
 REDEEM_RESET = "select app.redeem_reset($1, $2, $3)"
+ADD_INVITATION = """
+insert into invitations (tenant_id, invitation_id, kind, email, person_id, role, projects, created_by, created_at,
+  expires_at, uses_left)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+"""
+ADD_TOKEN = "insert into tokens (tenant_id, token_hash, subject_id) values ($1, $2, $3)"  # noqa: S105 - a statement
+INVITATIONS = """
+select invitation_id, kind, email, person_id, role, projects, created_by, created_at, expires_at, uses_left
+from invitations where tenant_id = $1 and revoked_at is null and expires_at > $2 and uses_left > 0
+order by created_at desc, invitation_id
+"""
+REVOKE_INVITATION = """
+update invitations set revoked_at = coalesce(revoked_at, $3) where tenant_id = $1 and invitation_id = $2
+returning invitation_id
+"""
+FIND_INVITATION = """
+select tenant_id, tenant, kind, role, email, known_person, password_hash from app.find_invitation($1, $2)
+"""
+ACCEPT_INVITATION = "select app.accept_invitation($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+FIND_DEVICE = "select d.tenant_id, d.person_id, d.name, d.public_key from app.find_device($1) d"
+TRY_PIN = "select app.try_pin($1, $2, $3)"
+PIN_WAS_RIGHT = "select app.pin_was_right($1)"
+DEVICES = """
+select device_id, name, created_at, approved_at, approved_by, pin_tries from devices
+where tenant_id = $1 and person_id = $2 and revoked_at is null order by created_at desc, device_id
+"""
+APPROVE_DEVICE = """
+update devices set approved_at = coalesce(approved_at, $4), approved_by = coalesce(approved_by, $5), pin_tries = 0
+where tenant_id = $1 and person_id = $2 and device_id = $3 and revoked_at is null returning device_id
+"""
+REVOKE_DEVICE = """
+update devices set revoked_at = coalesce(revoked_at, $4)
+where tenant_id = $1 and person_id = $2 and device_id = $3 returning device_id
+"""
+END_DEVICE_SESSIONS = "select app.end_device_sessions($1, $2)"
 AUDIT = "select audit.record($1, $2, $3, $4)"
 
 
@@ -70,9 +106,11 @@ async def memberships(tx: Transaction) -> list[Any]:
     return await tx.all(MEMBERSHIPS, tx.person_id)
 
 
-async def add_session(tx: Transaction, *, session_id: UUID, tenant_id: UUID, device: str, now: datetime) -> None:
+async def add_session(
+    tx: Transaction, *, session_id: UUID, tenant_id: UUID, device: str, device_id: UUID | None, now: datetime
+) -> None:
     """Begin a session of the transaction's person, in generation 0."""
-    await tx.run(ADD_SESSION, tx.person_id, session_id, tenant_id, device, now)
+    await tx.run(ADD_SESSION, tx.person_id, session_id, tenant_id, device, now, device_id)
 
 
 async def lock_session(tx: Transaction, session_id: UUID) -> Session | None:
@@ -160,3 +198,90 @@ async def redeem_reset(tx: Transaction, token_hash: bytes, password_hash: str, n
 async def prune_resets(tx: Transaction) -> None:
     """Throw away resets that have long expired."""
     await tx.run(PRUNE_RESETS)
+
+
+async def add_invitation(tx: Transaction, made: Any) -> None:
+    """Keep an invitation to the transaction's tenant."""
+    await tx.run(
+        ADD_INVITATION,
+        tx.tenant_id,
+        made.invitation_id,
+        made.kind,
+        made.email,
+        made.person_id,
+        made.role,
+        made.projects,
+        made.created_by,
+        made.created_at,
+        made.expires_at,
+        made.uses_left,
+    )
+
+
+async def add_token(tx: Transaction, token_hash: bytes, subject_id: UUID) -> None:
+    """Keep what a token opens."""
+    await tx.run(ADD_TOKEN, tx.tenant_id, token_hash, subject_id)
+
+
+async def invitations(tx: Transaction, now: datetime) -> list[Any]:
+    """Invitations that can still be accepted, the newest first."""
+    return await tx.all(INVITATIONS, tx.tenant_id, now)
+
+
+async def revoke_invitation(tx: Transaction, invitation_id: UUID, now: datetime) -> bool:
+    """End an invitation; False if there is none."""
+    return await tx.value(REVOKE_INVITATION, tx.tenant_id, invitation_id, now) is not None
+
+
+async def find_invitation(tx: Transaction, token_hash: bytes, now: datetime) -> Any | None:
+    """What a token invites to, if it is good."""
+    return await tx.one(FIND_INVITATION, token_hash, now)
+
+
+async def accept_invitation(
+    tx: Transaction,
+    token_hash: bytes,
+    now: datetime,
+    *,
+    name: str,
+    locale: str,
+    password_hash: str | None,
+    device: tuple[UUID | None, str | None, bytes | None, str | None],
+) -> bool:
+    """Let the transaction's person join; False for a token that isn't good (any more)."""
+    return await tx.value(ACCEPT_INVITATION, token_hash, now, name, locale, password_hash, *device)
+
+
+async def find_device(tx: Transaction, device_id: UUID) -> Any | None:
+    """Whose a device is, its name and key, if it may sign in."""
+    return await tx.one(FIND_DEVICE, device_id)
+
+
+async def try_pin(tx: Transaction, device_id: UUID, challenge_at: datetime, most: int) -> str | None:
+    """Count a try and get the PIN's hash; None after too many, or for a challenge that was answered already."""
+    return await tx.value(TRY_PIN, device_id, challenge_at, most)
+
+
+async def pin_was_right(tx: Transaction, device_id: UUID) -> None:
+    """Begin to count anew."""
+    await tx.run(PIN_WAS_RIGHT, device_id)
+
+
+async def devices(tx: Transaction, person_id: UUID) -> list[Any]:
+    """A member's devices that aren't revoked, the newest first."""
+    return await tx.all(DEVICES, tx.tenant_id, person_id)
+
+
+async def approve_device(tx: Transaction, person_id: UUID, device_id: UUID, now: datetime) -> bool:
+    """Let a device sign in, and count its PIN anew; False if there is none."""
+    return await tx.value(APPROVE_DEVICE, tx.tenant_id, person_id, device_id, now, tx.person_id) is not None
+
+
+async def revoke_device(tx: Transaction, person_id: UUID, device_id: UUID, now: datetime) -> bool:
+    """Let a device never sign in again; False if there is none."""
+    return await tx.value(REVOKE_DEVICE, tx.tenant_id, person_id, device_id, now) is not None
+
+
+async def end_device_sessions(tx: Transaction, device_id: UUID, now: datetime) -> None:
+    """End what a device of this tenant is signed in with."""
+    await tx.run(END_DEVICE_SESSIONS, device_id, now)

@@ -1,6 +1,24 @@
 """What people can do about themselves and about each other: one verb, one function."""
 
+from buildpeer.modules.identity.service.devices import (
+    KeyDevice,
+    approve_device,
+    list_devices,
+    revoke_device,
+    sign_in_device,
+)
 from buildpeer.modules.identity.service.hashing import hash_password
+from buildpeer.modules.identity.service.invitations import (
+    Acceptance,
+    Invitation,
+    Invited,
+    Joined,
+    NewInvitation,
+    accept,
+    invite,
+    list_invitations,
+    revoke_invitation,
+)
 from buildpeer.modules.identity.service.members import Me, Member, change_role, list_members, me, remove_member
 from buildpeer.modules.identity.service.passwords import ask_reset, change_password, prune, redeem_reset
 from buildpeer.modules.identity.service.sessions import (
@@ -18,18 +36,29 @@ from buildpeer.modules.identity.service.sessions import (
 )
 
 __all__ = [
+    "Acceptance",
     "Device",
     "Entered",
+    "Invitation",
+    "Invited",
+    "Joined",
+    "KeyDevice",
     "Me",
     "Member",
     "Membership",
+    "NewInvitation",
     "Person",
     "SignedIn",
+    "accept",
+    "approve_device",
     "ask_reset",
     "change_password",
     "change_role",
     "enter_tenant",
     "hash_password",
+    "invite",
+    "list_devices",
+    "list_invitations",
     "list_members",
     "list_sessions",
     "me",
@@ -37,7 +66,10 @@ __all__ = [
     "redeem_reset",
     "refresh",
     "remove_member",
+    "revoke_device",
+    "revoke_invitation",
     "revoke_session",
     "sign_in",
+    "sign_in_device",
     "sign_out",
 ]

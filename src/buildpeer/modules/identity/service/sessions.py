@@ -24,10 +24,10 @@ class Membership(msgspec.Struct, frozen=True):
 
 
 class Person(msgspec.Struct, frozen=True):
-    """A person as the person sees it."""
+    """A person as the person sees it; crews have no e-mail."""
 
     person_id: UUID
-    email: str
+    email: str | None
     name: str
     locale: str
 
@@ -90,17 +90,30 @@ async def sign_in(
     for limit, key in counted:
         await throttle.give_back(limit, key)
     person_id = login[0]
-    tenants = await _memberships(db, person_id, request_id)
-    if not tenants:
-        raise Problem("bad_credentials")
-    scope = Scope(tenants[0].tenant_id, person_id, request_id)
+    return await begin_session(db, tokens, scope=Scope(None, person_id, request_id), device=device, now=now)
+
+
+async def begin_session(
+    db: Database, tokens: Tokens, *, scope: Scope, device: str, now: datetime, device_id: UUID | None = None
+) -> SignedIn:
+    """Begin a session of somebody who has proved who they are: in the scope's tenant, or else in their first one.
+
+    Raises Problem bad_credentials for who belongs to no tenant.
+    """
     session_id = uuid4()
-    async with db.transaction(scope) as tx:
-        await store.add_session(tx, session_id=session_id, tenant_id=tenants[0].tenant_id, device=device, now=now)
+    async with db.transaction(msgspec.structs.replace(scope, tenant_id=None)) as tx:
+        tenants = await memberships_of(tx)
+        if not tenants:
+            raise Problem("bad_credentials")
+        tenant = next((t for t in tenants if t.tenant_id == scope.tenant_id), tenants[0])
+        await tx.serve(msgspec.structs.replace(scope, tenant_id=tenant.tenant_id))
+        await store.add_session(
+            tx, session_id=session_id, tenant_id=tenant.tenant_id, device=device, device_id=device_id, now=now
+        )
         await store.audit(tx, "sign_in", session_id)
         person = await person_of(tx)
-    claim = RefreshClaim(person_id, session_id, 0)
-    return _signed_in(tokens, claim, person=person, tenant=tenants[0], tenants=tenants, issued_at=now, now=now)
+    claim = RefreshClaim(person.person_id, session_id, 0)
+    return _signed_in(tokens, claim, person=person, tenant=tenant, tenants=tenants, issued_at=now, now=now)
 
 
 async def refresh(db: Database, tokens: Tokens, *, token: str, now: datetime, request_id: str) -> SignedIn:
