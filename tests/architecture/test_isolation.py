@@ -74,6 +74,10 @@ async def world(
         now() + interval '1 day', 1, null)""",
         *(company.tenant_id, uuid4(), world.callers["owner"].person_id),
     )
+    await admin.execute(
+        "insert into api_keys values ($1, $2, $3, 'ERP', '{}', now())",
+        *(company.tenant_id, uuid4(), world.callers["owner"].person_id),
+    )
     for project in (company.tower, company.school):
         await _fill(admin, worker_db, company, project, field.person_id)
     yield world
@@ -120,6 +124,7 @@ CHANGED_COLUMN = {
     "people": "name",
     "memberships": "role",
     "invitations": "revoked_at",
+    "api_keys": "revoked_at",
     "devices": "revoked_at",
 }
 
@@ -245,6 +250,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/sessions/current/tenant": {"tenant_id": None},
     "PATCH /v1/members/{person_id}": {"role": "residente"},
     "POST /v1/invitations": {"kind": "device", "person_id": None},
+    "POST /v1/api-keys": {"name": "", "tools": {}},
     "PUT /v1/me/password": {"current": "of somebody else", "password": "no business of mine"},
 }
 
@@ -263,7 +269,7 @@ async def test_a_stranger_learns_nothing_by_any_route(
         "person_id": victim.person_id,
         "session_id": await admin.fetchval("select session_id from sessions where person_id = $1", victim.person_id),
     }
-    for name, table in (("device_id", "devices"), ("invitation_id", "invitations")):
+    for name, table in (("device_id", "devices"), ("invitation_id", "invitations"), ("key_id", "api_keys")):
         ids[name] = await admin.fetchval(f"select {name} from {table} where tenant_id = $1", company.tenant_id)
     wanted = BODIES.get(route, {"uploads": [{}]} if path.endswith("/uploads") else {})
     body = {name: str(company.tenant_id) if name == "tenant_id" else value for name, value in wanted.items()}

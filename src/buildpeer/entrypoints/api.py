@@ -18,7 +18,13 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from buildpeer.modules.documents.http import DocumentsController
-from buildpeer.modules.identity.http import IdentityController, InvitationsController, MembersController
+from buildpeer.modules.identity import http as identity
+from buildpeer.modules.identity.http import (
+    ApiKeysController,
+    IdentityController,
+    InvitationsController,
+    MembersController,
+)
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.projects.http import ProjectsController
@@ -37,6 +43,7 @@ STOP_WITHIN_S = 10.0
 
 CONTROLLERS = (
     IdentityController,
+    ApiKeysController,
     InvitationsController,
     MembersController,
     ProjectsController,
@@ -124,7 +131,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
         "tokens": constant(tokens),
         "settings": constant(settings),
         "now": Provide(clock.now, sync_to_thread=False),
-        "caller": Provide(http.caller),
+        "caller": Provide(identity.caller),
         "language": Provide(http.language),
     }
 

@@ -68,6 +68,13 @@ _PASSING = (
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
 
 
+def used_with(tool: str, *, write: str = "standard") -> dict[str, str]:
+    """The `opt` of a controller whose doors machines may use, by a key that has this tool: at level read for GET, at
+    level `write` for the rest. Without it no machine may.
+    """
+    return {"tool": tool, "write": write}
+
+
 class Page(msgspec.Struct, Generic[T]):
     """Part of a list; `next_cursor` asks for the part after it, None at the end."""
 

@@ -23,6 +23,7 @@ from buildpeer.platform.http import (
     StorageDep,
     page,
     read_cursor,
+    used_with,
 )
 from buildpeer.platform.messages import reason_text
 from buildpeer.platform.storage import SignedUrl
@@ -57,6 +58,7 @@ class DocumentsController(Controller):
 
     path = "/v1/documents"
     tags = ("documents",)
+    opt = used_with("files")
 
     @get(summary="List documents")
     async def list_documents(

@@ -11,18 +11,22 @@ from buildpeer.modules.identity import service
 from buildpeer.modules.identity.rules import Role
 from buildpeer.modules.identity.service import (
     Acceptance,
+    ApiKey,
     Device,
     Entered,
     Invitation,
     Invited,
     Joined,
     KeyDevice,
+    MadeKey,
     Me,
     Member,
     NewInvitation,
+    NewKey,
     SignedIn,
 )
-from buildpeer.platform.auth import CHALLENGE_LIFE
+from buildpeer.modules.identity.service.keys import PREFIX as KEY_PREFIX
+from buildpeer.platform.auth import CHALLENGE_LIFE, Caller
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
     CallerDep,
@@ -40,7 +44,9 @@ from buildpeer.platform.http import (
     page,
     read_cursor,
     request_id,
+    used_with,
 )
+from buildpeer.platform.http import caller as person_calling
 
 
 class Credentials(msgspec.Struct):
@@ -126,6 +132,30 @@ class Devices(msgspec.Struct):
     """Where somebody is signed in."""
 
     items: list[Device]
+
+
+class ApiKeys(msgspec.Struct):
+    """The company's keys."""
+
+    items: list[ApiKey]
+
+
+async def caller(request: Request[Any, Any, Any], db: DatabaseDep, tokens: TokensDep, now: NowDep) -> Caller:
+    """Who calls: a person by an access token, or a machine by a key, where the door names a tool that the key has.
+
+    Raises Problem not_signed_in, token_expired or not_allowed.
+    """
+    _, _, secret = request.headers.get("authorization", "").partition(" ")
+    if not secret.startswith(KEY_PREFIX):
+        return await person_calling(request, tokens, now)
+    return await service.caller_of_key(
+        db,
+        secret=secret.strip(),
+        tool=request.route_handler.opt.get("tool"),
+        level="read" if request.method in ("GET", "HEAD") else request.route_handler.opt.get("write", "admin"),
+        now=now,
+        request_id=request_id(request),
+    )
 
 
 class IdentityController(Controller):
@@ -276,11 +306,34 @@ class IdentityController(Controller):
         return await service.me(db, caller=caller)
 
 
+class ApiKeysController(Controller):
+    """Keys for machines."""
+
+    path = "/v1/api-keys"
+    tags = ("people",)
+
+    @post(summary="Make a key")
+    async def make_key(self, data: JSONBody[NewKey], caller: CallerDep, db: DatabaseDep, now: NowDep) -> MadeKey:
+        """A key that acts as its maker, an owner, with the tools named; the secret is told this once."""
+        return await service.make_key(db, caller=caller, wanted=data, now=now)
+
+    @get(summary="List keys")
+    async def list_keys(self, caller: CallerDep, db: DatabaseDep) -> ApiKeys:
+        """The company's keys that aren't revoked, the newest first."""
+        return ApiKeys(await service.list_keys(db, caller=caller))
+
+    @delete("/{key_id:uuid}", summary="Revoke a key")
+    async def revoke_key(self, key_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, now: NowDep) -> None:
+        """Let a key do nothing more, at once."""
+        await service.revoke_key(db, caller=caller, key_id=key_id, now=now)
+
+
 class InvitationsController(Controller):
     """Inviting and joining."""
 
     path = "/v1/invitations"
     tags = ("people",)
+    opt = used_with("people", write="admin")
 
     @post(summary="Invite by e-mail or QR code")
     async def invite(
@@ -335,6 +388,7 @@ class MembersController(Controller):
 
     path = "/v1/members"
     tags = ("people",)
+    opt = used_with("people", write="admin")
 
     @get(summary="List members")
     async def list_members(

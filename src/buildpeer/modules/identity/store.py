@@ -1,5 +1,6 @@
 """SQL of identity: one function, one statement."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -87,6 +88,17 @@ update devices set revoked_at = coalesce(revoked_at, $4)
 where tenant_id = $1 and person_id = $2 and device_id = $3 returning device_id
 """
 END_DEVICE_SESSIONS = "select app.end_device_sessions($1, $2)"
+ADD_KEY = """
+insert into api_keys (tenant_id, key_id, person_id, name, tools, created_at) values ($1, $2, $3, $4, $5, $6)
+"""
+KEYS = """
+select key_id, person_id, name, tools, created_at, last_used_at from api_keys
+where tenant_id = $1 and revoked_at is null order by created_at desc, key_id
+"""
+REVOKE_KEY = """
+update api_keys set revoked_at = coalesce(revoked_at, $3) where tenant_id = $1 and key_id = $2 returning key_id
+"""
+USE_KEY = "select k.tenant_id, k.person_id, k.key_id, k.tools from app.use_key($1, $2) k"
 AUDIT = "select audit.record($1, $2, $3, $4)"
 
 
@@ -285,3 +297,23 @@ async def revoke_device(tx: Transaction, person_id: UUID, device_id: UUID, now: 
 async def end_device_sessions(tx: Transaction, device_id: UUID, now: datetime) -> None:
     """End what a device of this tenant is signed in with."""
     await tx.run(END_DEVICE_SESSIONS, device_id, now)
+
+
+async def add_key(tx: Transaction, key_id: UUID, *, name: str, tools: Mapping[Any, str], now: datetime) -> None:
+    """Keep a key that acts as the transaction's person."""
+    await tx.run(ADD_KEY, tx.tenant_id, key_id, tx.person_id, name, tools, now)
+
+
+async def keys(tx: Transaction) -> list[Any]:
+    """The tenant's keys that aren't revoked, the newest first."""
+    return await tx.all(KEYS, tx.tenant_id)
+
+
+async def revoke_key(tx: Transaction, key_id: UUID, now: datetime) -> bool:
+    """End a key; False if there is none."""
+    return await tx.value(REVOKE_KEY, tx.tenant_id, key_id, now) is not None
+
+
+async def use_key(tx: Transaction, token_hash: bytes, now: datetime) -> Any | None:
+    """Whom a key acts as, and with which tools."""
+    return await tx.one(USE_KEY, token_hash, now)

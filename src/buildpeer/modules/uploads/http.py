@@ -25,6 +25,7 @@ from buildpeer.platform.http import (
     StorageDep,
     page,
     read_cursor,
+    used_with,
 )
 from buildpeer.platform.messages import reason_text
 from buildpeer.platform.storage import SignedUrl
@@ -111,6 +112,7 @@ class UploadsController(Controller):
 
     path = "/v1"
     tags = ("uploads",)
+    opt = used_with("files")
 
     @post(
         "/projects/{project_id:uuid}/uploads",

@@ -19,6 +19,15 @@ from buildpeer.modules.identity.service.invitations import (
     list_invitations,
     revoke_invitation,
 )
+from buildpeer.modules.identity.service.keys import (
+    ApiKey,
+    MadeKey,
+    NewKey,
+    caller_of_key,
+    list_keys,
+    make_key,
+    revoke_key,
+)
 from buildpeer.modules.identity.service.members import Me, Member, change_role, list_members, me, remove_member
 from buildpeer.modules.identity.service.passwords import ask_reset, change_password, prune, redeem_reset
 from buildpeer.modules.identity.service.sessions import (
@@ -37,21 +46,25 @@ from buildpeer.modules.identity.service.sessions import (
 
 __all__ = [
     "Acceptance",
+    "ApiKey",
     "Device",
     "Entered",
     "Invitation",
     "Invited",
     "Joined",
     "KeyDevice",
+    "MadeKey",
     "Me",
     "Member",
     "Membership",
     "NewInvitation",
+    "NewKey",
     "Person",
     "SignedIn",
     "accept",
     "approve_device",
     "ask_reset",
+    "caller_of_key",
     "change_password",
     "change_role",
     "enter_tenant",
@@ -59,8 +72,10 @@ __all__ = [
     "invite",
     "list_devices",
     "list_invitations",
+    "list_keys",
     "list_members",
     "list_sessions",
+    "make_key",
     "me",
     "prune",
     "redeem_reset",
@@ -68,6 +83,7 @@ __all__ = [
     "remove_member",
     "revoke_device",
     "revoke_invitation",
+    "revoke_key",
     "revoke_session",
     "sign_in",
     "sign_in_device",
