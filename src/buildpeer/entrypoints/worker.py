@@ -47,8 +47,11 @@ async def run(settings: Settings) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in _loops(settings, db, queues, storage, wakeups)]
             if mailer is not None:
-                relay = _forever("relay_mails", lambda: notifications.relay_mails(db, mailer), pause_s=MAILS_PAUSE_S)
-                tasks.append(group.create_task(relay))
+
+                async def relay_mails() -> int:
+                    return await notifications.relay_mails(db, mailer, now=clock.now())
+
+                tasks.append(group.create_task(_forever("relay_mails", relay_mails, pause_s=MAILS_PAUSE_S)))
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, lambda: [task.cancel() for task in tasks])

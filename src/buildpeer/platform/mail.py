@@ -8,7 +8,9 @@ import html
 import smtplib
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from email.message import EmailMessage
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
@@ -51,12 +53,12 @@ class Mailer:
         """Send no more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: Letter, *, now: datetime) -> None:
         """Return once the server has taken it.
 
         Raises MailRefused when it never will, OSError or smtplib.SMTPException when it may later.
         """
-        message = compose(letter, sender=self._sender)
+        message = compose(letter, sender=self._sender, now=now)
         await asyncio.get_running_loop().run_in_executor(self._threads, self._send, message)
 
     def _send(self, message: EmailMessage) -> None:
@@ -85,13 +87,14 @@ class Mailer:
         return server
 
 
-def compose(letter: Letter, *, sender: str) -> EmailMessage:
+def compose(letter: Letter, *, sender: str, now: datetime) -> EmailMessage:
     """A letter as plain text and as simple HTML; a fact named `link` becomes a link."""
     words = MAILS[letter.template][letter.locale]
     message = EmailMessage()
     message["Subject"] = " ".join(words["subject"].format(**letter.facts).split())  # names may hold line breaks
     message["From"] = sender
     message["To"] = letter.recipient
+    message["Date"] = format_datetime(now)
     message["Message-ID"] = f"<{letter.mail_id}@{sender.rpartition('@')[2].rstrip('>')}>"
     message["Auto-Submitted"] = "auto-generated"
     message["Content-Language"] = letter.locale

@@ -14,6 +14,7 @@ from tests.modules.identity.test_members import bearer, sign_in
 from buildpeer.local.mailcatcher import MailCatcher, text_of
 from buildpeer.modules.identity import rules
 from buildpeer.modules.notifications import service as notifications
+from buildpeer.platform import clock
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.ids import new_id
@@ -32,7 +33,7 @@ class Post:
         self.catcher, self.mailer, self.db = catcher, mailer, db
 
     async def to(self, address: str) -> list[Any]:
-        while await notifications.relay_mails(self.db, self.mailer):
+        while await notifications.relay_mails(self.db, self.mailer, now=clock.now()):
             pass
         return [mail for mail in self.catcher.mails if mail["To"] == address]
 
@@ -173,7 +174,7 @@ async def test_a_mail_that_the_server_would_not_take_comes_again(db: Database, p
     async with db.across_tenants() as tx:
         await tx.mail(letter)
     away = Mailer("smtp://127.0.0.1:1", sender="a@b.test")
-    while await notifications.relay_mails(post.db, away):
+    while await notifications.relay_mails(post.db, away, now=clock.now()):
         pass
     away.close()
     assert await post.to(address) == []  # lent, and not due yet
@@ -193,7 +194,8 @@ async def test_the_catcher_shows_what_it_caught_and_runs_none_of_it() -> None:
     mailer = Mailer(f"smtp://127.0.0.1:{smtp.sockets[0].getsockname()[1]}", sender="a@b.test")
     facts = {"link": "https://x.test/#<script>", "minutes": 30}
     await mailer.send(
-        Letter(mail_id=new_id(), template="password_reset", recipient="ana@x.test", locale="es", facts=facts)
+        Letter(mail_id=new_id(), template="password_reset", recipient="ana@x.test", locale="es", facts=facts),
+        now=clock.now(),
     )
     mailer.close()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{page.sockets[0].getsockname()[1]}") as client:
@@ -215,5 +217,6 @@ def test_every_mail_is_told_in_every_language_and_needs_the_same_facts(template:
     for language in LANGUAGES:
         facts = dict.fromkeys(fields[language], "línea\r\nBcc: x@y.test")
         letter = Letter(mail_id=new_id(), template=template, recipient="a@b.test", locale=language, facts=facts)
-        message = compose(letter, sender="a@b.test")
+        message = compose(letter, sender="a@b.test", now=clock.now())
         assert message["Bcc"] is None
+        assert message["Date"] is not None

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -144,23 +144,23 @@ async def relay_messages(db: Database, queues: Queues) -> int:
     return len(taken)
 
 
-async def relay_mails(db: Database, mailer: Mailer) -> int:
+async def relay_mails(db: Database, mailer: Mailer, *, now: datetime) -> int:
     """Hand mails of committed transactions to the mail server; returns how many were due.
 
     A mail is forgotten only once the server has taken it, so a crash in between sends it twice, under one Message-ID.
     One that the server won't take now comes again, ever more seldom, for two days.
     """
     due = await store.lend_mails(db, MAILS_AT_ONCE)
-    sent = await asyncio.gather(*(_mail(mailer, row) for row in due))
+    sent = await asyncio.gather(*(_mail(mailer, row, now) for row in due))
     if done := [row["mail_id"] for row, over in zip(due, sent, strict=True) if over]:
         await store.mails_done(db, done)
     return len(due)
 
 
-async def _mail(mailer: Mailer, row: Any) -> bool:
+async def _mail(mailer: Mailer, row: Any, now: datetime) -> bool:
     fields = {name: row[name] for name in ("mail_id", "template", "recipient", "locale", "facts")}
     try:
-        await mailer.send(Letter(**fields))
+        await mailer.send(Letter(**fields), now=now)
     except (MailRefused, KeyError, ValueError) as exc:  # refused, or nothing that could ever be sent
         _log.error("mail_refused", mail_id=str(row["mail_id"]), error=type(exc).__name__)
     except Exception as exc:
