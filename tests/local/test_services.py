@@ -514,7 +514,7 @@ def test_bodies_of_versions_do_not_stay_in_memory(stack: Stack):
 def test_a_process_gets_what_it_needs_and_nothing_else(stack: Stack, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_PROFILE", "mine")
     monkeypatch.setenv("SOME_SECRET", "mine")
-    processes: list[Any] = ["api", "worker", "scan", "derive", "assemble", "functions", "admin"]
+    processes: list[Any] = ["api", "worker", "scan", "derive", "assemble", "functions", "mail", "admin"]
     envs = {process: stack.env(process) for process in processes}
     kept = msgspec.to_builtins(stack.secrets)
     holders = {

@@ -19,7 +19,13 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from buildpeer.modules.documents.handlers import on_uploads_linked
 from buildpeer.modules.documents.http import DocumentsController
-from buildpeer.modules.identity.http import IdentityController
+from buildpeer.modules.identity import http as identity
+from buildpeer.modules.identity.http import (
+    ApiKeysController,
+    IdentityController,
+    InvitationsController,
+    MembersController,
+)
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.projects.http import ProjectsController
@@ -31,12 +37,16 @@ from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
+from buildpeer.platform.throttle import Throttle
 
 MOST_REQUESTS = 4096  # at once; every open stream is one, and granian's 128 would let streams shut everybody out
 STOP_WITHIN_S = 10.0
 
 CONTROLLERS = (
     IdentityController,
+    ApiKeysController,
+    InvitationsController,
+    MembersController,
     ProjectsController,
     UploadsController,
     DocumentsController,
@@ -60,10 +70,12 @@ def create_app(settings: Settings) -> Litestar:
         app.state.db = await Database.connect(settings.database_url)
         app.state.storage = Storage(settings, now=clock.now)
         app.state.wakeups = Wakeups(settings.valkey_url)
+        app.state.throttle = Throttle(settings.valkey_url)
         app.state.feed = Feed(app.state.db, app.state.wakeups)
         async with app.state.wakeups.running():
             yield
         app.state.storage.close()
+        await app.state.throttle.close()
         await app.state.db.close()
 
     return Litestar(
@@ -102,6 +114,12 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
     async def feed(state: State) -> Feed:
         return state.feed
 
+    async def wakeups(state: State) -> Wakeups:
+        return state.wakeups
+
+    async def throttle(state: State) -> Throttle:
+        return state.throttle
+
     def constant(value: Any) -> Provide:
         return Provide(lambda: value, sync_to_thread=False, use_cache=True)
 
@@ -109,11 +127,13 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
         "db": Provide(database),
         "storage": Provide(storage),
         "feed": Provide(feed),
+        "throttle": Provide(throttle),
+        "wakeups": Provide(wakeups),
         "tokens": constant(tokens),
         "settings": constant(settings),
         "on_linked": constant(on_uploads_linked),
         "now": Provide(clock.now, sync_to_thread=False),
-        "caller": Provide(http.caller),
+        "caller": Provide(identity.caller),
         "language": Provide(http.language),
     }
 

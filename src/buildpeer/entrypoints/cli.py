@@ -131,5 +131,23 @@ def openapi() -> None:
     print()
 
 
+@main.command()
+@click.option("--smtp-port", type=int, envvar="BUILDPEER_SMTP_PORT", default=2525, show_default=True)
+@click.option("--mail-port", type=int, envvar="BUILDPEER_MAIL_PORT", default=8025, show_default=True)
+def mail(smtp_port: int, mail_port: int) -> None:
+    """Catch mails on this machine instead of delivering them, and show them on a page."""
+    from buildpeer.local.mailcatcher import run
+
+    asyncio.run(run(host="127.0.0.1", smtp_port=smtp_port, page_port=mail_port))
+
+
+@main.command()
+def permissions() -> None:
+    """Print who may do what, as a page."""
+    from buildpeer.modules.identity.rules import permissions_page
+
+    print(permissions_page(), end="")
+
+
 if __name__ == "__main__":
     main()

@@ -50,8 +50,8 @@ HEALTHY_TIMEOUT_S = 30.0
 LOOK_EVERY_S = 0.2
 LONGEST_PAUSE_S = 30.0
 
-Program = Literal["api", "worker", "functions"]
-Process = Literal["api", "worker", "scan", "derive", "assemble", "functions", "admin"]
+Program = Literal["api", "worker", "functions", "mail"]
+Process = Literal["api", "worker", "scan", "derive", "assemble", "functions", "mail", "admin"]
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +61,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     postgres: int = 5995
     s3: int = 4566
     valkey: int = 6395
+    smtp: int = 2525
+    mail: int = 8025
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -82,7 +84,7 @@ def default_ministack_python() -> Path:
 
 
 def command_line(name: str) -> list[str]:
-    """How `migrate`, `seed`, `api`, `worker` and `functions` are started."""
+    """How `migrate`, `seed`, `api`, `worker`, `functions` and `mail` are started."""
     return [sys.executable, "-m", "buildpeer.entrypoints.cli", name]
 
 
@@ -92,7 +94,7 @@ class StackConfig(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path
     ports: Ports = Ports()
     ministack_python: Path = msgspec.field(default_factory=default_ministack_python)
-    processes: tuple[Program, ...] = ("api", "worker", "functions")
+    processes: tuple[Program, ...] = ("api", "worker", "functions", "mail")
     settings: Mapping[str, str] = {}
 
 
@@ -307,6 +309,8 @@ class Stack:
         if process == "admin":
             admin_url = self.postgres.url("postgres", self.secrets.postgres_password)
             return _prefixed(admin_database_url=admin_url, demo_password=self.secrets.demo_password)
+        if process == "mail":  # it reads what anybody sends it, and knows nothing
+            return _prefixed(smtp_port=self.config.ports.smtp, mail_port=self.config.ports.mail)
         found = self._aws_settings()
         if process == "functions":
             # It works for three users and gives each child the key of its own.
@@ -320,6 +324,9 @@ class Stack:
         }
         if process == "api":
             found |= _prefixed(token_key=self.secrets.token_key, api_host=LOOPBACK, api_port=self.config.ports.api)
+            found |= _prefixed(web_url=self.api_url)
+        if process == "worker" and "mail" in self.config.processes:
+            found |= _prefixed(smtp_url=f"smtp://{LOOPBACK}:{self.config.ports.smtp}")
         if process in ("api", "worker"):
             role, password = (
                 (APP_ROLE, self.secrets.app_password)
@@ -378,7 +385,8 @@ class Stack:
 
     def _start_everything(self) -> None:
         api = ("api",) if "api" in self.config.processes else ()
-        self._start_services(ports=("postgres", "s3", "valkey", *api))
+        mail = ("smtp", "mail") if "mail" in self.config.processes else ()
+        self._start_services(ports=("postgres", "s3", "valkey", *api, *mail))
         self._say("Postgres, ministack and Valkey are ready.")
         self._task("migrate")
         self.set_role_passwords()
@@ -459,6 +467,8 @@ class Stack:
         self._say("BuildPeer is up. Ctrl-C stops it.")
         if "api" in self.config.processes:
             self._say(f"  api       {self.api_url}")
+        if "mail" in self.config.processes:
+            self._say(f"  mails     http://{LOOPBACK}:{ports.mail}")
         self._say(f"  S3, SQS   {self.ministack.url}")
         self._say(f"  Postgres  {LOOPBACK}:{ports.postgres}, database buildpeer")
         self._say(f"  Valkey    {LOOPBACK}:{ports.valkey}")
@@ -474,7 +484,14 @@ class Stack:
 
 _SETTINGS = Settings()
 _SERVICES = ("postgres", "ministack", "valkey")
-_PORT_NAMES = {"api": "the api", "postgres": "Postgres", "s3": "S3 (ministack)", "valkey": "Valkey"}
+_PORT_NAMES = {
+    "api": "the api",
+    "postgres": "Postgres",
+    "s3": "S3 (ministack)",
+    "valkey": "Valkey",
+    "smtp": "the mail catcher",
+    "mail": "the page of mails",
+}
 
 
 def _port_setting(field: str) -> str:
