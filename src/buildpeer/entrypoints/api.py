@@ -17,6 +17,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
+from buildpeer.modules.audit.http import AuditController
 from buildpeer.modules.documents.http import DocumentsController
 from buildpeer.modules.identity.http import IdentityController
 from buildpeer.modules.notifications.http import EventsController
@@ -29,6 +30,7 @@ from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
+from buildpeer.platform.signing import Signer
 from buildpeer.platform.storage import Storage
 
 MOST_REQUESTS = 4096  # at once; every open stream is one, and granian's 128 would let streams shut everybody out
@@ -40,6 +42,7 @@ CONTROLLERS = (
     UploadsController,
     DocumentsController,
     EventsController,
+    AuditController,
 )
 
 
@@ -91,6 +94,7 @@ def create_app(settings: Settings) -> Litestar:
 
 def _dependencies(settings: Settings) -> dict[str, Provide]:
     tokens = Tokens(settings.token_key) if settings.token_key else None
+    signer = Signer(settings.audit_key) if settings.audit_key else None
 
     async def database(state: State) -> Database:
         return state.db
@@ -109,6 +113,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
         "storage": Provide(storage),
         "feed": Provide(feed),
         "tokens": constant(tokens),
+        "signer": constant(signer),
         "settings": constant(settings),
         "now": Provide(clock.now, sync_to_thread=False),
         "caller": Provide(http.caller),
@@ -118,7 +123,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first, and open streams ended."""
-    settings.require("database_url", "valkey_url", "token_key")
+    settings.require("database_url", "valkey_url", "token_key", "audit_key")
     telemetry.configure_logging(settings, process="api")
     app = create_app(settings)
     server = Server(

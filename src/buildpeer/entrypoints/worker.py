@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from buildpeer import wiring
+from buildpeer.modules.audit import service as audit
 from buildpeer.modules.documents.handlers import on_upload_ready
 from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.uploads import handlers
@@ -24,6 +25,7 @@ RELAY_PAUSE_S = 0.05  # people wait for the log; for a message that is driven ag
 MESSAGES_PAUSE_S = 0.25
 BULK_PAUSE_S = 0.5  # after a batch that wasn't full: in a kickoff the next one will be
 SWEEP_PAUSE_S = 5.0
+SEAL_PAUSE_S = 20.0  # the trail is sealed at most a minute behind
 HOUR_S = 3600.0
 _WAIT_S = 10
 _CONSUMERS = 2  # per status queue
@@ -71,6 +73,7 @@ def _loops(
         ),
         pause_s=SWEEP_PAUSE_S,
     )
+    yield _forever("seal", lambda: audit.seal(db, storage, bucket=settings.audit_bucket), pause_s=SEAL_PAUSE_S)
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
 
 
@@ -100,8 +103,7 @@ async def _handled(db: Database, queues: Queues, queue: str, message: Message) -
 
 async def _keep_house(db: Database) -> int:
     await notifications.prune(db)
-    async with db.across_tenants() as tx:
-        await tx.value("select audit.ensure_partitions(3)")
+    await audit.keep_partitions(db)
     return 0
 
 

@@ -35,8 +35,8 @@ ROOT_KEY = "buildpeer-root"
 START_TIMEOUT_S = 15.0
 RULE_PREFIX = "buildpeer-"
 
-Person = Literal["api", "worker", "scan", "derive"]
-PEOPLE: tuple[Person, ...] = ("api", "worker", "scan", "derive")
+Person = Literal["api", "worker", "scan", "derive", "auditor"]
+PEOPLE: tuple[Person, ...] = ("api", "worker", "scan", "derive", "auditor")
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -150,24 +150,24 @@ def client_config(service: str) -> Config:
 
 
 def bootstrap(
-    ministack: Ministack, topology: Topology, *, uploads: str, derived: str, keys_file: Path
+    ministack: Ministack, topology: Topology, *, uploads: str, derived: str, audit: str, keys_file: Path
 ) -> dict[Person, Key]:
     """Make or mend buckets, queues, rules and users; return each user's key, kept in `keys_file` between runs.
 
     Raises StackError with what ministack refused.
     """
     try:
-        _make_buckets(ministack.client("s3"), uploads=uploads, derived=derived)
+        _make_buckets(ministack.client("s3"), uploads=uploads, derived=derived, audit=audit)
         _make_queues(ministack.client("sqs"), topology.queues)
         _make_rules(ministack.client("events"), topology.rules)
-        allowed = policies(topology, uploads=uploads, derived=derived)
+        allowed = policies(topology, uploads=uploads, derived=derived, audit=audit)
         return _make_users(ministack.client("iam"), allowed, keys_file)
     except ClientError as exc:
         raise StackError(f"ministack refused to be set up: {exc}") from exc
 
 
 def policies(
-    topology: Topology, *, uploads: str, derived: str, region: str = REGION, account: str = ACCOUNT
+    topology: Topology, *, uploads: str, derived: str, audit: str, region: str = REGION, account: str = ACCOUNT
 ) -> dict[Person, dict[str, Any]]:
     """The least each process needs, as IAM policy documents; they hold on AWS as they are."""
     originals, pictures = f"arn:aws:s3:::{uploads}/*", f"arn:aws:s3:::{derived}/*"
@@ -197,10 +197,13 @@ def policies(
         "worker": _allow(["s3:GetObject"], [originals])
         + write  # it joins the parts of a file whose phone is gone
         + read
+        + _allow(["s3:PutObject"], [f"arn:aws:s3:::{audit}/seals/*"])
         + consume(STATUS)
         + _allow(["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"], everything),
         "scan": read + consume(SCAN) + publish(facts.SOURCE_SCAN),
         "derive": read + _allow(["s3:PutObject"], [pictures]) + consume(DERIVE) + publish(facts.SOURCE_DERIVE),
+        "auditor": _allow(["s3:ListBucket"], [f"arn:aws:s3:::{audit}"])
+        + _allow(["s3:GetObject"], [f"arn:aws:s3:::{audit}/*"]),
     }
     return {person: {"Version": "2012-10-17", "Statement": each} for person, each in statements.items()}
 
@@ -212,13 +215,16 @@ def _allow(actions: list[str], resources: list[str], condition: dict[str, Any] |
     return [statement | {"Condition": condition} if condition else statement]
 
 
-def _make_buckets(s3: Any, *, uploads: str, derived: str) -> None:
+def _make_buckets(s3: Any, *, uploads: str, derived: str, audit: str) -> None:
     there = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
     for name in (uploads, derived):
         if name not in there:
             s3.create_bucket(Bucket=name)
         s3.put_bucket_cors(Bucket=name, CORSConfiguration={"CORSRules": [_CORS_RULE]})
-    s3.put_bucket_versioning(Bucket=uploads, VersioningConfiguration={"Status": "Enabled"})
+    if audit not in there:
+        s3.create_bucket(Bucket=audit)
+    for name in (uploads, audit):
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     notify: dict[str, Any] = {"EventBridgeConfiguration": {}}
     s3.put_bucket_notification_configuration(Bucket=uploads, NotificationConfiguration=notify)
 
@@ -272,7 +278,7 @@ def _remove_targets(events: Any, rule: str, *, keep: str | None) -> None:
 
 
 def _make_users(iam: Any, allowed: Mapping[Person, dict[str, Any]], keys_file: Path) -> dict[Person, Key]:
-    kept = msgspec.json.decode(keys_file.read_bytes(), type=dict[Person, Key]) if keys_file.exists() else {}
+    kept = read_keys(keys_file) if keys_file.exists() else {}
     there = {user["UserName"] for page in iam.get_paginator("list_users").paginate() for user in page["Users"]}
     for person, policy in allowed.items():
         name = f"buildpeer-{person}"
@@ -289,6 +295,11 @@ def _make_users(iam: Any, allowed: Mapping[Person, dict[str, Any]], keys_file: P
             kept[person] = Key(made["AccessKeyId"], made["SecretAccessKey"])
     write_private(keys_file, msgspec.json.encode(kept))
     return kept
+
+
+def read_keys(keys_file: Path) -> dict[Person, Key]:
+    """The keys that `bootstrap` kept."""
+    return msgspec.json.decode(keys_file.read_bytes(), type=dict[Person, Key])
 
 
 def _queue_arn(name: str) -> str:

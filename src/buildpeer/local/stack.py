@@ -51,7 +51,7 @@ LOOK_EVERY_S = 0.2
 LONGEST_PAUSE_S = 30.0
 
 Program = Literal["api", "worker", "functions"]
-Process = Literal["api", "worker", "scan", "derive", "functions", "admin"]
+Process = Literal["api", "worker", "scan", "derive", "functions", "auditor", "admin"]
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +110,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     token_key: str = msgspec.field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
     ministack_root_secret: str = msgspec.field(default_factory=_word(40))
     admin_token: str = msgspec.field(default_factory=_word(64))
+    audit_key: str = msgspec.field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
     demo_password: str = msgspec.field(default_factory=_word(16))
     place_id: str = msgspec.field(default_factory=_word(16))
 
@@ -246,6 +247,7 @@ class Stack:
             self.topology,
             uploads=_SETTINGS.uploads_bucket,
             derived=_SETTINGS.derived_bucket,
+            audit=_SETTINGS.audit_bucket,
             keys_file=self._data / "aws-keys.json",
         )
         self.valkey.wait_until_ready(valkey.child)
@@ -286,6 +288,15 @@ class Stack:
     ) -> None:
         self.stop()
 
+    def known_env(self, process: Process) -> dict[str, str]:
+        """The environment of a process beside a stack that another program runs. Raises StackError if none was here."""
+        if not (self._data / "aws-keys.json").exists():
+            raise StackError(f"There is no BuildPeer in {self._data}; start it with `make up`")
+        self.secrets = Secrets.kept_in(self._data / "secrets.json")
+        self._make_services()
+        self._keys = aws.read_keys(self._data / "aws-keys.json")
+        return self.env(process)
+
     # -- environments -----------------------------------------------------------------------------------------
 
     def env(self, process: Process) -> dict[str, str]:
@@ -303,8 +314,8 @@ class Stack:
         return base | dict(self.config.settings) | self._settings(process)
 
     def _settings(self, process: Process) -> dict[str, str]:
+        admin_url = self.postgres.url("postgres", self.secrets.postgres_password)
         if process == "admin":
-            admin_url = self.postgres.url("postgres", self.secrets.postgres_password)
             return _prefixed(admin_database_url=admin_url, demo_password=self.secrets.demo_password)
         found = self._aws_settings()
         if process == "functions":
@@ -316,7 +327,10 @@ class Stack:
             "AWS_SECRET_ACCESS_KEY": self._keys[process].secret,
         }
         if process == "api":
-            found |= _prefixed(token_key=self.secrets.token_key, api_host=LOOPBACK, api_port=self.config.ports.api)
+            found |= _prefixed(token_key=self.secrets.token_key, audit_key=self.secrets.audit_key)
+            found |= _prefixed(api_host=LOOPBACK, api_port=self.config.ports.api)
+        if process == "auditor":
+            found |= _prefixed(admin_database_url=admin_url)
         if process in ("api", "worker"):
             role, password = (
                 (APP_ROLE, self.secrets.app_password)
@@ -335,6 +349,7 @@ class Stack:
                 aws_region=aws.REGION,
                 uploads_bucket=_SETTINGS.uploads_bucket,
                 derived_bucket=_SETTINGS.derived_bucket,
+                audit_bucket=_SETTINGS.audit_bucket,
                 verdicts="scan",
             ),
         }

@@ -28,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_s3_url: str | None = None  # where phones reach S3, if not where we do
     uploads_bucket: str = "buildpeer-uploads"
     derived_bucket: str = "buildpeer-derived"
+    audit_bucket: str = "buildpeer-audit"  # the second place of seals; on AWS with Object Lock
+    audit_key: str = ""  # signs exports of the audit trail: an Ed25519 private key, 32 bytes, base64
     verdicts: Literal["scan", "guardduty"] = "scan"
     clamd: str = ""  # host:port or a socket's path; empty: the embedded scanner
     api_host: str = "127.0.0.1"

@@ -78,6 +78,12 @@ class Transaction:
         """Run a statement whose rows nobody wants."""
         await self._connection.execute(sql, *args)
 
+    async def narrow(self, tenant_id: UUID) -> None:
+        """Go on for one tenant, in a transaction that began before it was known which."""
+        person_id, request_id = (self.scope.person_id, self.scope.request_id) if self.scope else (None, "")
+        self.scope = Scope(tenant_id, person_id, request_id)
+        await self.one(_BEGIN, *_settings(self.scope))
+
     async def announce(self, messages: Iterable["messaging.Outgoing"]) -> None:
         """Leave messages in the outbox; they go out once this transaction has committed, in this order."""
         rows = [{"tenant_id": self.tenant_id, **msgspec.to_builtins(message)} for message in messages]
@@ -92,8 +98,9 @@ class Database:
         self._pool = pool
 
     @classmethod
-    async def connect(cls, url: str, *, size: int = 10) -> Self:
-        """Open a pool of at most `size` connections; `url` is a libpq address."""
+    async def connect(cls, url: str, *, size: int = 10, role: str | None = None) -> Self:
+        """Open a pool of at most `size` connections; `url` is a libpq address, `role` one to act in all the time."""
+        settings = {"application_name": "buildpeer", "lock_timeout": "5000", "timezone": "UTC"}
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
@@ -101,7 +108,7 @@ class Database:
             init=_codecs,
             reset=_nothing_to_reset,
             command_timeout=30,
-            server_settings={"application_name": "buildpeer", "lock_timeout": "5000", "timezone": "UTC"},
+            server_settings=settings | ({"role": role} if role else {}),
         )
         return cls(pool)
 
@@ -118,13 +125,15 @@ class Database:
         if scope.tenant_id is None and scope.person_id is None:
             raise ScopeError("a transaction needs a tenant or a person")
         async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
-            await connection.fetchrow(_BEGIN, _text(scope.tenant_id), _text(scope.person_id), scope.request_id[:200])
+            await connection.fetchrow(_BEGIN, *_settings(scope))
             yield Transaction(connection, scope)
 
     @contextlib.asynccontextmanager
-    async def across_tenants(self) -> AsyncGenerator[Transaction, None]:
+    async def across_tenants(self, request_id: str = "") -> AsyncGenerator[Transaction, None]:
         """A transaction without a tenant: it sees no tenant's rows and may only call the named functions."""
         async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
+            if request_id:
+                await connection.fetchrow(_BEGIN, *_settings(Scope(None, None, request_id)))
             yield Transaction(connection, None)
 
     async def call(self, sql: str, *args: Any) -> list[Any]:
@@ -141,6 +150,10 @@ def record(row: Any, shape: type[Any]) -> Any:
 def records(rows: Sequence[Any], shape: type[Any]) -> list[Any]:
     """Database rows as structs of type `shape`."""
     return [record(row, shape) for row in rows]
+
+
+def _settings(scope: Scope) -> tuple[str, str, str]:
+    return _text(scope.tenant_id), _text(scope.person_id), scope.request_id[:200]
 
 
 def _text(value: UUID | None) -> str:

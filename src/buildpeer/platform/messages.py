@@ -228,6 +228,32 @@ REASONS: dict[str, dict[str, str]] = {
     },
 }
 
+ACTIONS: dict[str, dict[str, str]] = {
+    "insert": {"es": "Creó", "pt": "Criou", "en": "Created"},
+    "update": {"es": "Modificó", "pt": "Alterou", "en": "Changed"},
+    "delete": {"es": "Eliminó", "pt": "Excluiu", "en": "Deleted"},
+    "sign_in": {"es": "Inició sesión", "pt": "Entrou", "en": "Signed in"},
+    "sign_in_failed": {
+        "es": "Intento fallido de iniciar sesión",
+        "pt": "Tentativa de entrar sem sucesso",
+        "en": "Failed to sign in",
+    },
+    "sign_out": {"es": "Cerró sesión", "pt": "Saiu", "en": "Signed out"},
+    "session_reused": {
+        "es": "La sesión se cerró porque alguien volvió a usar una credencial antigua",
+        "pt": "A sessão foi encerrada porque alguém reutilizou uma credencial antiga",
+        "en": "The session was ended because somebody used an old token again",
+    },
+    "download": {"es": "Descargó", "pt": "Baixou", "en": "Downloaded"},
+    "export": {"es": "Exportó", "pt": "Exportou", "en": "Exported"},
+}
+
+
+def action_text(action: str, language: str) -> str:
+    """What somebody did, in the audit trail; an unknown action is shown as it is rather than hidden."""
+    texts = ACTIONS.get(action)
+    return texts[language] if texts else action
+
 
 def reason_text(code: str, language: str) -> str | None:
     """The sentence for a reason, None for no reason; an unknown code is shown as it is rather than hidden."""

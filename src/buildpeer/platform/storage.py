@@ -9,7 +9,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -227,6 +227,29 @@ class Storage:
         except botocore.exceptions.ClientError as exc:
             if exc.response["Error"]["Code"] != "NoSuchUpload":
                 raise
+
+    async def put_once(self, *, bucket: str, key: str, content: bytes, content_type: str) -> bool:
+        """Write a small object; False when the key is taken, and stays as it is."""
+        try:
+            await self._call(
+                "put_object", Bucket=bucket, Key=key, Body=content, ContentType=content_type, IfNoneMatch="*"
+            )
+        except botocore.exceptions.ClientError as exc:
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] == 412:
+                return False
+            raise
+        return True
+
+    async def keys(self, *, bucket: str, prefix: str) -> AsyncIterator[str]:
+        """Every key that begins with `prefix`, in order."""
+        place: dict[str, str] = {}
+        while True:
+            page = await self._call("list_objects_v2", Bucket=bucket, Prefix=prefix, **place)
+            for found in page.get("Contents", []):
+                yield found["Key"]
+            if not page.get("IsTruncated"):
+                return
+            place = {"ContinuationToken": page["NextContinuationToken"]}
 
     def close(self) -> None:
         """Let go of the threads; calls under way are not waited for."""

@@ -47,7 +47,7 @@ async def download(
     async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
         document = _found(await store.by_id(tx, document_id))
         signed = _sign(storage, document, rendition)
-        await store.audit_download(tx, document_id, rendition)
+        await store.audit_download(tx, document, rendition)
     return signed
 
 

@@ -49,7 +49,7 @@ where tenant_id = $1 and ($2::uuid is null or project_id = $2)
   and ($3::timestamptz is null or (created_at, document_id) < ($3, $4))
 order by created_at desc, document_id desc limit $5
 """  # noqa: S608
-AUDIT = "select audit.record($1, $2, $3, $4)"
+AUDIT = "select audit.record($1, $2, $3, $4, $5)"
 
 
 async def insert(tx: Transaction, file: ReadyFile) -> bool:
@@ -92,6 +92,7 @@ async def page(
     return records(await tx.all(PAGE, tx.tenant_id, project_id, time, document_id, limit), Document)
 
 
-async def audit_download(tx: Transaction, document_id: UUID, rendition: str) -> None:
+async def audit_download(tx: Transaction, document: Document, rendition: str) -> None:
     """Put a download into the audit trail."""
-    await tx.run(AUDIT, "download", "documents", str(document_id), {"rendition": rendition})
+    details = {"rendition": rendition}
+    await tx.run(AUDIT, "download", "documents", str(document.document_id), details, document.project_id)

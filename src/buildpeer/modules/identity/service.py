@@ -64,6 +64,8 @@ async def sign_in(
     hashed = login[1] if login else _NOBODY
     right = await asyncio.get_running_loop().run_in_executor(_hashing, _matches, hashed, password)
     if login is None or not right:
+        async with db.across_tenants(request_id) as tx:
+            await store.record_failed_sign_in(tx, email.strip())
         raise Problem("bad_credentials")
     person_id = login[0]
     tenants = await _memberships(db, person_id, request_id)
@@ -93,6 +95,9 @@ async def refresh(db: Database, tokens: Tokens, *, token: str, now: datetime, re
             await store.rotate_session(tx, claim.session_id, now)
         elif verdict == "end":
             await store.end_session(tx, claim.session_id, now)
+            if session is not None:
+                await tx.narrow(session.tenant_id)
+                await store.audit(tx, "session_reused", claim.session_id)
     if session is None or verdict in ("end", "ended"):
         raise Problem("session_ended")
     tenants = await _memberships(db, claim.person_id, request_id)

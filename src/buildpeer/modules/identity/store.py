@@ -27,12 +27,18 @@ END_SESSION = """
 update sessions set ended_at = $3 where person_id = $1 and session_id = $2 and ended_at is null
 """
 AUDIT = "select audit.record($1, $2, $3, $4)"
+FAILED_SIGN_IN = "select app.record_failed_sign_in($1)"
 
 
 async def find_login(tx: Transaction, email: str) -> tuple[UUID, str] | None:
     """The person and password hash behind an e-mail address."""
     row = await tx.one(FIND_LOGIN, email)
     return None if row is None else (row["person_id"], row["password_hash"])
+
+
+async def record_failed_sign_in(tx: Transaction, email: str) -> None:
+    """Put a failed sign-in into the trails of the person's tenants; nobody's address leaves nothing."""
+    await tx.run(FAILED_SIGN_IN, email)
 
 
 async def person(tx: Transaction, person_id: UUID) -> Any | None:
