@@ -194,7 +194,7 @@ def _local(clock: datetime | None, occurred_at: datetime) -> datetime | None:
 
 
 def _attachment(lines: AsyncIterator[bytes], form: str, now: datetime) -> Stream:
-    kind = "text/csv; charset=utf-8" if form == "csv" else "application/json"
+    kind = "text/csv" if form == "csv" else "application/json"
     name = f"audit-{now:%Y%m%dT%H%M%SZ}.{form}"
     headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
     return Stream(lines, media_type=kind, headers=headers)
