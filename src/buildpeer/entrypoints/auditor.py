@@ -37,7 +37,9 @@ async def verify(settings: Settings, tenant_id: UUID) -> bool:
         storage.close()
         await db.close()
     _say(
-        f"{told} problems" if told else f"The trail is as it was sealed; {len(seals)} seals in the second place agree."
+        f"{told} problems"
+        if told
+        else f"The trail is as it was sealed; seals in the second place that agree: {len(seals)}."
     )
     return not told
 

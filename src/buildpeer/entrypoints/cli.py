@@ -116,9 +116,12 @@ def audit_verify(tenant_id: UUID, data: Path | None) -> None:
     from buildpeer.entrypoints.auditor import verify
 
     if data is not None:
-        from buildpeer.local.stack import Ports, Stack, StackConfig
+        from buildpeer.local.stack import Ports, Stack, StackConfig, StackError
 
-        os.environ |= Stack(StackConfig(data_dir=data, ports=Ports.from_env(os.environ))).known_env("auditor")
+        try:
+            os.environ |= Stack(StackConfig(data_dir=data, ports=Ports.from_env(os.environ))).known_env("auditor")
+        except StackError as exc:
+            raise click.ClickException(str(exc)) from exc
     sys.exit(0 if asyncio.run(verify(_settings("admin_database_url"), tenant_id)) else 1)
 
 
