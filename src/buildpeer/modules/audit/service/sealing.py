@@ -10,7 +10,7 @@ from buildpeer.modules.audit.store import Head
 from buildpeer.platform.db import Database
 from buildpeer.platform.storage import Storage
 
-TENANTS_AT_ONCE = 200
+TENANTS_AT_ONCE = 10_000  # all of them: the first must not keep the others waiting
 SEALS_AT_ONCE = 200
 _PUTS_AT_ONCE = 4
 MONTHS_AHEAD = 3
