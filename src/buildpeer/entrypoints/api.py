@@ -17,6 +17,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
+from buildpeer.modules.audit.http import AuditController
 from buildpeer.modules.documents.handlers import on_uploads_linked
 from buildpeer.modules.documents.http import DocumentsController
 from buildpeer.modules.identity import http as identity
@@ -36,6 +37,7 @@ from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
+from buildpeer.platform.signing import Signer
 from buildpeer.platform.storage import Storage
 from buildpeer.platform.throttle import Throttle
 
@@ -51,6 +53,7 @@ CONTROLLERS = (
     UploadsController,
     DocumentsController,
     EventsController,
+    AuditController,
 )
 
 
@@ -104,6 +107,7 @@ def create_app(settings: Settings) -> Litestar:
 
 def _dependencies(settings: Settings) -> dict[str, Provide]:
     tokens = Tokens(settings.token_key) if settings.token_key else None
+    signer = Signer(settings.audit_key) if settings.audit_key else None
 
     async def database(state: State) -> Database:
         return state.db
@@ -130,6 +134,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
         "throttle": Provide(throttle),
         "wakeups": Provide(wakeups),
         "tokens": constant(tokens),
+        "signer": constant(signer),
         "settings": constant(settings),
         "on_linked": constant(on_uploads_linked),
         "now": Provide(clock.now, sync_to_thread=False),
@@ -140,7 +145,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first, and open streams ended."""
-    settings.require("database_url", "valkey_url", "token_key")
+    settings.require("database_url", "valkey_url", "token_key", "audit_key")
     telemetry.configure_logging(settings, process="api")
     app = create_app(settings)
     server = Server(

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from buildpeer import wiring
+from buildpeer.modules.audit import service as audit
 from buildpeer.modules.documents.handlers import on_upload_ready
 from buildpeer.modules.identity import service as identity
 from buildpeer.modules.notifications import service as notifications
@@ -27,6 +28,7 @@ MESSAGES_PAUSE_S = 0.25
 MAILS_PAUSE_S = 1.0
 BULK_PAUSE_S = 0.5  # after a batch that wasn't full: in a kickoff the next one will be
 SWEEP_PAUSE_S = 5.0
+SEAL_PAUSE_S = 20.0  # the trail is sealed at most a minute behind
 HOUR_S = 3600.0
 _WAIT_S = 10
 _CONSUMERS = 2  # per status queue
@@ -84,6 +86,7 @@ def _loops(
         pause_s=SWEEP_PAUSE_S,
     )
     yield _forever("erase", lambda: uploads.delete_erased(db, storage), pause_s=SWEEP_PAUSE_S)
+    yield _forever("seal", lambda: audit.seal(db, storage, bucket=settings.audit_bucket), pause_s=SEAL_PAUSE_S)
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
 
 
@@ -114,8 +117,7 @@ async def _handled(db: Database, storage: Storage, queues: Queues, queue: str, m
 async def _keep_house(db: Database) -> int:
     await notifications.prune(db)
     await identity.prune(db)
-    async with db.across_tenants() as tx:
-        await tx.value("select audit.ensure_partitions(3)")
+    await audit.keep_partitions(db)
     return 0
 
 

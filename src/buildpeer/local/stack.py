@@ -51,7 +51,7 @@ LOOK_EVERY_S = 0.2
 LONGEST_PAUSE_S = 30.0
 
 Program = Literal["api", "worker", "functions", "mail"]
-Process = Literal["api", "worker", "scan", "derive", "assemble", "functions", "mail", "admin"]
+Process = Literal["api", "worker", "scan", "derive", "assemble", "functions", "mail", "auditor", "admin"]
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +112,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     token_key: str = msgspec.field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
     ministack_root_secret: str = msgspec.field(default_factory=_word(40))
     admin_token: str = msgspec.field(default_factory=_word(64))
+    audit_key: str = msgspec.field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
     demo_password: str = msgspec.field(default_factory=_word(16))
     place_id: str = msgspec.field(default_factory=_word(16))
 
@@ -249,6 +250,7 @@ class Stack:
             uploads=_SETTINGS.uploads_bucket,
             chunks=_SETTINGS.chunks_bucket,
             derived=_SETTINGS.derived_bucket,
+            audit=_SETTINGS.audit_bucket,
             keys_file=self._data / "aws-keys.json",
         )
         self.valkey.wait_until_ready(valkey.child)
@@ -289,6 +291,15 @@ class Stack:
     ) -> None:
         self.stop()
 
+    def known_env(self, process: Process) -> dict[str, str]:
+        """The environment of a process beside a stack that another program runs. Raises StackError if none was here."""
+        if not (self._data / "aws-keys.json").exists():
+            raise StackError(f"There is no BuildPeer in {self._data}; start it with `make up`")
+        self.secrets = Secrets.kept_in(self._data / "secrets.json")
+        self._make_services()
+        self._keys = aws.read_keys(self._data / "aws-keys.json")
+        return self.env(process)
+
     # -- environments -----------------------------------------------------------------------------------------
 
     def env(self, process: Process) -> dict[str, str]:
@@ -306,8 +317,8 @@ class Stack:
         return base | dict(self.config.settings) | self._settings(process)
 
     def _settings(self, process: Process) -> dict[str, str]:
+        admin_url = self.postgres.url("postgres", self.secrets.postgres_password)
         if process == "admin":
-            admin_url = self.postgres.url("postgres", self.secrets.postgres_password)
             return _prefixed(admin_database_url=admin_url, demo_password=self.secrets.demo_password)
         if process == "mail":  # it reads what anybody sends it, and knows nothing
             return _prefixed(smtp_port=self.config.ports.smtp, mail_port=self.config.ports.mail)
@@ -323,10 +334,12 @@ class Stack:
             "AWS_SECRET_ACCESS_KEY": self._keys[process].secret,
         }
         if process == "api":
-            found |= _prefixed(token_key=self.secrets.token_key, api_host=LOOPBACK, api_port=self.config.ports.api)
-            found |= _prefixed(web_url=self.api_url)
+            found |= _prefixed(token_key=self.secrets.token_key, audit_key=self.secrets.audit_key)
+            found |= _prefixed(api_host=LOOPBACK, api_port=self.config.ports.api, web_url=self.api_url)
         if process == "worker" and "mail" in self.config.processes:
             found |= _prefixed(smtp_url=f"smtp://{LOOPBACK}:{self.config.ports.smtp}")
+        if process == "auditor":
+            found |= _prefixed(admin_database_url=admin_url)
         if process in ("api", "worker"):
             role, password = (
                 (APP_ROLE, self.secrets.app_password)
@@ -346,6 +359,7 @@ class Stack:
                 uploads_bucket=_SETTINGS.uploads_bucket,
                 chunks_bucket=_SETTINGS.chunks_bucket,
                 derived_bucket=_SETTINGS.derived_bucket,
+                audit_bucket=_SETTINGS.audit_bucket,
                 verdicts="scan",
             ),
         }

@@ -30,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     uploads_bucket: str = "buildpeer-uploads"
     chunks_bucket: str = "buildpeer-chunks"
     derived_bucket: str = "buildpeer-derived"
+    audit_bucket: str = "buildpeer-audit"  # the second place of seals; on AWS with Object Lock
+    audit_key: str = ""  # signs exports of the audit trail: an Ed25519 private key, 32 bytes, base64
     verdicts: Literal["scan", "guardduty"] = "scan"
     clamd: str = ""  # host:port or a socket's path; empty: the embedded scanner
     smtp_url: str = ""  # smtp://user:password@host:port; empty: mails wait

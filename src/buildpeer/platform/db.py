@@ -118,8 +118,9 @@ class Database:
         self._pool = pool
 
     @classmethod
-    async def connect(cls, url: str, *, size: int = 10) -> Self:
-        """Open a pool of at most `size` connections; `url` is a libpq address."""
+    async def connect(cls, url: str, *, size: int = 10, role: str | None = None) -> Self:
+        """Open a pool of at most `size` connections; `url` is a libpq address, `role` one to act in all the time."""
+        settings = {"application_name": "buildpeer", "lock_timeout": "5000", "timezone": "UTC"}
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
@@ -127,7 +128,7 @@ class Database:
             init=_codecs,
             reset=_nothing_to_reset,
             command_timeout=30,
-            server_settings={"application_name": "buildpeer", "lock_timeout": "5000", "timezone": "UTC"},
+            server_settings=settings | ({"role": role} if role else {}),
         )
         return cls(pool)
 
@@ -150,10 +151,13 @@ class Database:
             yield tx
 
     @contextlib.asynccontextmanager
-    async def across_tenants(self) -> AsyncGenerator[Transaction, None]:
+    async def across_tenants(self, request_id: str = "") -> AsyncGenerator[Transaction, None]:
         """A transaction without a tenant: it sees no tenant's rows and may only call the named functions."""
         async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
-            yield Transaction(connection, None)
+            tx = Transaction(connection, None)
+            if request_id:
+                await tx.serve(Scope(None, None, request_id))
+            yield tx
 
     async def call(self, sql: str, *args: Any) -> list[Any]:
         """One statement across tenants, a transaction of its own: a third of the round trips, for what is polled."""

@@ -268,6 +268,52 @@ REASONS: dict[str, dict[str, str]] = {
     },
 }
 
+ACTIONS: dict[str, dict[str, str]] = {
+    "insert": {"es": "Creó", "pt": "Criou", "en": "Created"},
+    "update": {"es": "Modificó", "pt": "Alterou", "en": "Changed"},
+    "delete": {"es": "Eliminó", "pt": "Excluiu", "en": "Deleted"},
+    "sign_in": {"es": "Inició sesión", "pt": "Entrou", "en": "Signed in"},
+    "sign_in_failed": {
+        "es": "Intento fallido de iniciar sesión",
+        "pt": "Tentativa de entrar sem sucesso",
+        "en": "Failed to sign in",
+    },
+    "sign_out": {"es": "Cerró sesión", "pt": "Saiu", "en": "Signed out"},
+    "session_revoked": {
+        "es": "Cerró la sesión de un dispositivo",
+        "pt": "Encerrou a sessão de um dispositivo",
+        "en": "Signed a device out",
+    },
+    "tenant_entered": {"es": "Entró en la empresa", "pt": "Entrou na empresa", "en": "Entered the company"},
+    "password_changed": {"es": "Cambió su contraseña", "pt": "Mudou sua senha", "en": "Changed the password"},
+    "password_reset": {
+        "es": "Eligió una contraseña nueva por un enlace de correo",
+        "pt": "Escolheu uma nova senha por um link de e-mail",
+        "en": "Set a new password by a mailed link",
+    },
+    "joined": {"es": "Se unió a la empresa", "pt": "Entrou para a empresa", "en": "Joined the company"},
+    "device_joined": {"es": "Registró un teléfono", "pt": "Registrou um celular", "en": "Registered a device"},
+    "device_approved": {"es": "Autorizó un teléfono", "pt": "Autorizou um celular", "en": "Approved a device"},
+    "device_revoked": {
+        "es": "Revocó el acceso de un teléfono",
+        "pt": "Revogou o acesso de um celular",
+        "en": "Revoked a device",
+    },
+    "session_reused": {
+        "es": "La sesión se cerró porque alguien volvió a usar una credencial antigua",
+        "pt": "A sessão foi encerrada porque alguém reutilizou uma credencial antiga",
+        "en": "The session was ended because somebody used an old token again",
+    },
+    "download": {"es": "Descargó", "pt": "Baixou", "en": "Downloaded"},
+    "export": {"es": "Exportó", "pt": "Exportou", "en": "Exported"},
+}
+
+
+def action_text(action: str, language: str) -> str:
+    """What somebody did, in the audit trail; an unknown action is shown as it is rather than hidden."""
+    texts = ACTIONS.get(action)
+    return texts[language] if texts else action
+
 
 # Plain text with blank lines between paragraphs; the HTML is made of the same words.
 MAILS: dict[str, dict[str, dict[str, str]]] = {

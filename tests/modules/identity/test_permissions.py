@@ -39,3 +39,15 @@ async def test_an_investor_may_not_send_where_they_may_look_and_finds_nothing_el
         for project in (company.tower, company.school, uuid4())
     ]
     assert [answer.json()["code"] for answer in answers] == ["not_allowed", "not_found", "not_found"]
+
+
+async def test_who_may_send_nothing_is_told_so_rather_than_that_files_are_missing(http, company: Company) -> None:
+    file = {"upload_id": str(uuid4())}
+    calls = {
+        "manifests": {"files": [file | {"sha256": "00" * 32}]},
+        "progress": {"uploads": [file | {"sent_bytes": 1}]},
+    }
+    for role, expected in (("inversionista", {403}), ("empleado_obra", {200, 204})):
+        headers = company.bearer(await company.hire(role))
+        answers = [await http.post(f"/v1/{path}", json=body, headers=headers) for path, body in calls.items()]
+        assert {answer.status_code for answer in answers} == expected

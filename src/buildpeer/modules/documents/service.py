@@ -48,7 +48,7 @@ async def download(
     async with db.transaction(caller.scope) as tx:
         document = _found(await store.by_id(tx, document_id))
         signed = _sign(storage, document, rendition)
-        await store.audit_download(tx, document_id, rendition)
+        await store.audit_download(tx, document, rendition)
     return signed
 
 

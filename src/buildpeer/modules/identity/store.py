@@ -100,12 +100,18 @@ update api_keys set revoked_at = coalesce(revoked_at, $3) where tenant_id = $1 a
 """
 USE_KEY = "select k.tenant_id, k.person_id, k.key_id, k.tools from app.use_key($1, $2) k"
 AUDIT = "select audit.record($1, $2, $3, $4)"
+FAILED_SIGN_IN = "select app.record_failed_sign_in($1)"
 
 
 async def find_login(tx: Transaction, email: str) -> tuple[UUID, str] | None:
     """The person and password hash behind an e-mail address."""
     row = await tx.one(FIND_LOGIN, email)
     return None if row is None else (row["person_id"], row["password_hash"])
+
+
+async def record_failed_sign_in(tx: Transaction, email: str) -> None:
+    """Put a failed sign-in into the trails of the person's tenants; nobody's address leaves nothing."""
+    await tx.run(FAILED_SIGN_IN, email)
 
 
 async def person(tx: Transaction, person_id: UUID) -> Any | None:
@@ -185,6 +191,11 @@ async def audit(tx: Transaction, action: str, session_id: UUID) -> None:
 async def audit_person(tx: Transaction, action: str, person_id: UUID) -> None:
     """Put what happened to an account into the audit trail of the transaction's tenant."""
     await tx.run(AUDIT, action, "people", str(person_id), {})
+
+
+async def audit_device(tx: Transaction, action: str, device_id: UUID) -> None:
+    """Put what happened to a device with a key into the audit trail."""
+    await tx.run(AUDIT, action, "devices", str(device_id), {})
 
 
 async def change_password(tx: Transaction, password_hash: str) -> None:

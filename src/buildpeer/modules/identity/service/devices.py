@@ -77,6 +77,8 @@ async def sign_in_device(
     if pin_hash is None:
         raise Problem("device_locked")
     if not await matches(pin_hash, pin):
+        async with db.transaction(Scope(found["tenant_id"], None, request_id)) as tx:
+            await store.audit_device(tx, "sign_in_failed", device_id)
         raise Problem("pin_wrong")
     async with db.across_tenants() as tx:
         await store.pin_was_right(tx, device_id)
@@ -108,7 +110,7 @@ async def approve_device(db: Database, *, caller: Caller, person_id: UUID, devic
         rules.permit(tx.role, "people", "standard")
         if not await store.approve_device(tx, person_id, device_id, now):
             raise Problem("not_found")
-        await store.audit_person(tx, "device_approved", device_id)
+        await store.audit_device(tx, "device_approved", device_id)
 
 
 async def revoke_device(
@@ -120,7 +122,7 @@ async def revoke_device(
         if not await store.revoke_device(tx, person_id, device_id, now):
             raise Problem("not_found")
         await store.end_device_sessions(tx, device_id, now)
-        await store.audit_person(tx, "device_revoked", device_id)
+        await store.audit_device(tx, "device_revoked", device_id)
     await wakeups.publish([caller.tenant_id])
 
 

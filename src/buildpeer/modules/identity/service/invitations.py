@@ -170,7 +170,10 @@ async def accept(
         if not good:
             raise Problem("link_expired")
         await tx.serve(Scope(tenant_id, person_id, request_id))
-        await store.audit_person(tx, "device_joined" if device else "joined", device_id or person_id)
+        if device_id:
+            await store.audit_device(tx, "device_joined", device_id)
+        else:
+            await store.audit_person(tx, "joined", person_id)
     await throttle.give_back(rules.TRIES_BY_ADDRESS, address)
     if found["kind"] == "device":
         return Joined(None, device_id)

@@ -86,6 +86,8 @@ async def sign_in(
     async with db.across_tenants() as tx:
         login = await store.find_login(tx, email.strip())
     if not await matches(login[1] if login else None, password) or login is None:
+        async with db.across_tenants(request_id) as tx:
+            await store.record_failed_sign_in(tx, email.strip())
         raise Problem("bad_credentials")
     for limit, key in counted:
         await throttle.give_back(limit, key)
