@@ -60,8 +60,9 @@ lock: ## Renew the locks from requirements/*.in
 	@for name in app dev ministack; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header requirements/$$name.in -o requirements/$$name.lock; done
 
-openapi: setup ## Write docs/openapi.json from the code
+openapi: setup ## Write docs/openapi.json and docs/permissions.md from the code
 	@$(BIN)/buildpeer openapi > docs/openapi.json
+	@$(BIN)/buildpeer permissions > docs/permissions.md
 
 vectors: setup ## Write docs/guides/upload-protocol.json from the code
 	@$(BIN)/python -m tests.conformance.vectors > docs/guides/upload-protocol.json

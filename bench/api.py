@@ -2,6 +2,8 @@
 
 * `batch_uploads_per_s`, `single_uploads_per_s`: one phone opens 2,000 uploads, 500 a call and one a call, each as soon
   as the last is answered; `batch_ratio` is how much faster the former is.
+* `audit_ratio`: the time of such batches over that of the same with the triggers of the audit trail on uploads
+  disabled, in turns; the median of the rounds.
 * `list_per_s`, `detail_per_s`: field workers of all tenants read pages of 50 documents, and single ones, over 32
   connections as fast as they can.
 * `p99_ms`: at a steady 200 requests a second (90 % reads, 8 % single creates, 2 % batches of 50), counted from when
@@ -177,6 +179,7 @@ def throughput(site: Site, *, uploads: int, seconds: float) -> dict[str, float]:
     members = _members(site, "Bench %")
     batches = _load(site, "batches", members[:1], uploads=uploads)["per_s"]
     singles = _load(site, "singles", members[1:2], uploads=uploads)["per_s"]
+    audited = audit_ratio(site, members[:1], uploads=uploads)
     lists = _load(site, "lists", members, seconds=seconds / 2)["per_s"]
     details = _load(site, "details", members, seconds=seconds / 2)["per_s"]
     steady = _load(site, "steady", members, seconds=seconds)
@@ -184,11 +187,26 @@ def throughput(site: Site, *, uploads: int, seconds: float) -> dict[str, float]:
         "batch_uploads_per_s": round(batches),
         "single_uploads_per_s": round(singles),
         "batch_ratio": round(batches / singles, 1),
+        "audit_ratio": round(audited, 2),
         "list_per_s": round(lists),
         "detail_per_s": round(details),
         "p50_ms": round(steady["p50_ms"], 1),
         "p99_ms": round(steady["p99_ms"], 1),
     }
+
+
+def audit_ratio(site: Site, members: list[Member], *, uploads: int, rounds: int = 7) -> float:
+    """How much longer batches take with the audit trail than without; every round does both, in turns."""
+    ratios: list[float] = []
+    for number in range(rounds):
+        per_s: dict[str, float] = {}
+        for how in ("enable", "disable") if number % 2 else ("disable", "enable"):
+            site.query(f"alter table uploads {how} trigger audit_insert")
+            per_s[how] = _load(site, "batches", members, uploads=uploads, seed=uuid4().int % 2**32)["per_s"]
+        ratios.append(per_s["disable"] / per_s["enable"])
+    site.query("alter table uploads enable trigger audit_insert")
+    say(f"audit: {[round(ratio, 3) for ratio in ratios]}")
+    return statistics.median(ratios)
 
 
 def _members(site: Site, tenants: str) -> list[Member]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from buildpeer.entrypoints.cli import main
 from buildpeer.local.stack import Ports
+from buildpeer.modules.identity.rules import permissions_page
 from buildpeer.platform.config import PREFIX, Settings
 from buildpeer.platform.errors import CODES
 
@@ -135,6 +136,11 @@ def test_the_api_description_is_that_of_the_code() -> None:
     assert printed.exit_code == 0, printed.output
     same = (ROOT / "docs" / "openapi.json").read_text() == printed.stdout
     assert same, "run `make openapi`"  # a diff of two long files helps nobody
+
+
+def test_the_page_of_permissions_is_the_table_in_the_code() -> None:
+    same = (ROOT / "docs" / "permissions.md").read_text() == permissions_page()
+    assert same, "run `make openapi`"
 
 
 @each(DOCUMENTS)

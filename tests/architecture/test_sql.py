@@ -16,7 +16,7 @@ NEWER_THAN_17 = ("uuidv7(", "without overlaps", "virtual generated", "old_value"
 
 
 def statements() -> dict[str, str]:
-    found = {"platform.db._BEGIN": db._BEGIN, "platform.db._OUTBOX": db._OUTBOX}
+    found = {"platform.db._BEGIN": db._BEGIN, "platform.db._OUTBOX": db._OUTBOX, "platform.db._MAIL": db._MAIL}
     for module in pkgutil.iter_modules(buildpeer.modules.__path__):
         name = f"buildpeer.modules.{module.name}.store"
         store = importlib.import_module(name)

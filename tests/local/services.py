@@ -28,11 +28,11 @@ def ministack_python() -> Path:
 
 
 def free_ports() -> Ports:
-    """Four ports that nobody listens on right now."""
+    """Six ports that nobody listens on right now."""
     with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
-        api, postgres, s3, valkey = (probe.getsockname()[1] for probe in probes)
-        return Ports(api=api, postgres=postgres, s3=s3, valkey=valkey)
+        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(6)]
+        api, postgres, s3, valkey, smtp, mail = (probe.getsockname()[1] for probe in probes)
+        return Ports(api=api, postgres=postgres, s3=s3, valkey=valkey, smtp=smtp, mail=mail)
 
 
 def config_for(tmp_dir: Path) -> StackConfig:

@@ -28,7 +28,12 @@ from buildpeer.platform.config import Settings
 from buildpeer.wiring import ASSEMBLE, DERIVE, LANES, SCAN, STATUS, queue_name, topology
 
 SESSION = boto3.Session()
-UPLOADS, CHUNKS, DERIVED = Settings().uploads_bucket, Settings().chunks_bucket, Settings().derived_bucket
+UPLOADS, CHUNKS, DERIVED, AUDIT = (
+    Settings().uploads_bucket,
+    Settings().chunks_bucket,
+    Settings().derived_bucket,
+    Settings().audit_bucket,
+)
 
 
 def client(stack: Stack, service: str, process: Any) -> Any:
@@ -357,7 +362,13 @@ def test_set_up_is_repeatable_and_removes_what_the_table_no_longer_has(stack: St
     def again(wanted: Any) -> dict[Any, aws.Key]:
         keys_file = stack.config.data_dir / "aws-keys.json"
         return aws.bootstrap(
-            stack.ministack, wanted, uploads=UPLOADS, chunks=CHUNKS, derived=DERIVED, keys_file=keys_file
+            stack.ministack,
+            wanted,
+            uploads=UPLOADS,
+            chunks=CHUNKS,
+            derived=DERIVED,
+            audit=AUDIT,
+            keys_file=keys_file,
         )
 
     before, kept = state(), stack.env("api")["AWS_ACCESS_KEY_ID"]
@@ -485,7 +496,8 @@ def test_what_lies_in_chunks_raises_no_event_and_is_not_kept_for_ever(stack: Sta
 
 def test_policies_of_the_aws_topology_name_only_queues_that_exist():
     guarded = topology(uploads_bucket="u", verdicts="guardduty")
-    text = json.dumps(aws.policies(guarded, uploads="u", chunks="c", derived="d", region="sa-east-1", account="1" * 12))
+    buckets = {"uploads": "u", "chunks": "c", "derived": "d", "audit": "a"}
+    text = json.dumps(aws.policies(guarded, **buckets, region="sa-east-1", account="1" * 12))
     assert "buildpeer-scan-live" not in text
     assert "arn:aws:sqs:sa-east-1:111111111111:buildpeer-status-live" in text
 
@@ -514,7 +526,7 @@ def test_bodies_of_versions_do_not_stay_in_memory(stack: Stack):
 def test_a_process_gets_what_it_needs_and_nothing_else(stack: Stack, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_PROFILE", "mine")
     monkeypatch.setenv("SOME_SECRET", "mine")
-    processes: list[Any] = ["api", "worker", "scan", "derive", "assemble", "functions", "admin"]
+    processes: list[Any] = [*aws.PEOPLE, "functions", "mail", "admin"]
     envs = {process: stack.env(process) for process in processes}
     kept = msgspec.to_builtins(stack.secrets)
     holders = {
@@ -522,11 +534,12 @@ def test_a_process_gets_what_it_needs_and_nothing_else(stack: Stack, monkeypatch
         for name, secret in kept.items()
     }
     assert holders == {
-        "postgres_password": {"admin"},
+        "postgres_password": {"admin", "auditor"},
         "app_password": {"api"},
         "worker_password": {"worker"},
         "valkey_password": {"api", "worker"},
         "token_key": {"api"},
+        "audit_key": {"api"},
         "ministack_root_secret": set(),
         "admin_token": set(),
         "demo_password": {"admin"},
@@ -535,7 +548,7 @@ def test_a_process_gets_what_it_needs_and_nothing_else(stack: Stack, monkeypatch
     assert not {"AWS_PROFILE", "SOME_SECRET"} & {name for env in envs.values() for name in env}
     assert "AWS_ACCESS_KEY_ID" not in envs["functions"]
     assert envs["functions"]["BUILDPEER_SCAN_AWS_SECRET_ACCESS_KEY"] == envs["scan"]["AWS_SECRET_ACCESS_KEY"]
-    assert len({env.get("AWS_ACCESS_KEY_ID") for env in envs.values()}) == 6
+    assert len({env.get("AWS_ACCESS_KEY_ID") for env in envs.values()}) == 1 + len(aws.PEOPLE)
     Settings.from_env(envs["api"]).require("database_url", "valkey_url", "token_key", "aws_endpoint_url")
 
 

@@ -105,7 +105,7 @@ def test_it_says_where_everything_is_and_stops_on_ctrl_c(up: Up):
     assert httpx.get(f"http://127.0.0.1:{up.config.ports.api}/healthz").status_code == 200
     assert not list(up.config.data_dir.glob("*.answer"))
     pids = up.pids()
-    assert set(pids) == {"postgres", "ministack", "valkey", "api", "worker", "functions"}
+    assert set(pids) == {"postgres", "ministack", "valkey", "api", "worker", "functions", "mail"}
     began = time.monotonic()
     os.kill(up.process.pid, signal.SIGINT)
     assert up.process.wait(timeout=10) == 0
@@ -143,7 +143,7 @@ def test_a_process_that_dies_is_started_again_and_sigterm_stops_all(up: Up):
 def test_a_killed_supervisor_leaves_no_orphans(up: Up):
     up.wait_for("To sign in")
     pids = up.pids()
-    assert len(pids) == 6
+    assert len(pids) == 7
     up.process.kill()
     up.process.wait()
     wait_until(lambda: not [pid for pid in pids.values() if alive(pid)], what="the end of all", timeout_s=5)
@@ -259,7 +259,7 @@ def test_another_postgres_than_the_secrets_know_is_explained(config: StackConfig
 
 
 def test_ports_come_from_the_environment():
-    assert Ports.from_env({}) == Ports(api=8000, postgres=5995, s3=4566, valkey=6395)
+    assert Ports.from_env({}) == Ports(api=8000, postgres=5995, s3=4566, valkey=6395, smtp=2525, mail=8025)
     assert Ports.from_env({"BUILDPEER_S3_PORT": "14566"}).s3 == 14566
     bad: Any
     for bad in ("", "0", "65536", "-1", "x"):

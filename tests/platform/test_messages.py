@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,16 @@ def test_every_end_without_a_document_has_a_reason_that_people_can_read() -> Non
         "processing_failed",
         "never_arrived",
         "cancelled_by_sender",
+        "sender_left",
     ):
         assert code in messages.REASONS
     assert {"quarantined", "unscannable", "mismatched", "failed", "expired", "cancelled"} < rules.ENDS
+
+
+def test_every_action_in_the_trail_is_told_in_every_language() -> None:
+    stores = (Path(messages.__file__).parents[1] / "modules").rglob("*.py")
+    told = {
+        action for path in stores for action in re.findall(r"store\.audit\w*\(\s*tx,\s*\"(\w+)\"", path.read_text())
+    }
+    assert {"sign_in", "device_joined", "password_reset"} < told <= set(messages.ACTIONS)
+    assert all(set(texts) == set(messages.LANGUAGES) for texts in messages.ACTIONS.values())

@@ -17,9 +17,16 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
+from buildpeer.modules.audit.http import AuditController
 from buildpeer.modules.documents.handlers import on_uploads_linked
 from buildpeer.modules.documents.http import DocumentsController
-from buildpeer.modules.identity.http import IdentityController
+from buildpeer.modules.identity import http as identity
+from buildpeer.modules.identity.http import (
+    ApiKeysController,
+    IdentityController,
+    InvitationsController,
+    MembersController,
+)
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.projects.http import ProjectsController
@@ -30,17 +37,23 @@ from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
+from buildpeer.platform.signing import Signer
 from buildpeer.platform.storage import Storage
+from buildpeer.platform.throttle import Throttle
 
 MOST_REQUESTS = 4096  # at once; every open stream is one, and granian's 128 would let streams shut everybody out
 STOP_WITHIN_S = 10.0
 
 CONTROLLERS = (
     IdentityController,
+    ApiKeysController,
+    InvitationsController,
+    MembersController,
     ProjectsController,
     UploadsController,
     DocumentsController,
     EventsController,
+    AuditController,
 )
 
 
@@ -60,10 +73,12 @@ def create_app(settings: Settings) -> Litestar:
         app.state.db = await Database.connect(settings.database_url)
         app.state.storage = Storage(settings, now=clock.now)
         app.state.wakeups = Wakeups(settings.valkey_url)
+        app.state.throttle = Throttle(settings.valkey_url)
         app.state.feed = Feed(app.state.db, app.state.wakeups)
         async with app.state.wakeups.running():
             yield
         app.state.storage.close()
+        await app.state.throttle.close()
         await app.state.db.close()
 
     return Litestar(
@@ -92,6 +107,7 @@ def create_app(settings: Settings) -> Litestar:
 
 def _dependencies(settings: Settings) -> dict[str, Provide]:
     tokens = Tokens(settings.token_key) if settings.token_key else None
+    signer = Signer(settings.audit_key) if settings.audit_key else None
 
     async def database(state: State) -> Database:
         return state.db
@@ -102,6 +118,12 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
     async def feed(state: State) -> Feed:
         return state.feed
 
+    async def wakeups(state: State) -> Wakeups:
+        return state.wakeups
+
+    async def throttle(state: State) -> Throttle:
+        return state.throttle
+
     def constant(value: Any) -> Provide:
         return Provide(lambda: value, sync_to_thread=False, use_cache=True)
 
@@ -109,18 +131,21 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
         "db": Provide(database),
         "storage": Provide(storage),
         "feed": Provide(feed),
+        "throttle": Provide(throttle),
+        "wakeups": Provide(wakeups),
         "tokens": constant(tokens),
+        "signer": constant(signer),
         "settings": constant(settings),
         "on_linked": constant(on_uploads_linked),
         "now": Provide(clock.now, sync_to_thread=False),
-        "caller": Provide(http.caller),
+        "caller": Provide(identity.caller),
         "language": Provide(http.language),
     }
 
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first, and open streams ended."""
-    settings.require("database_url", "valkey_url", "token_key")
+    settings.require("database_url", "valkey_url", "token_key", "audit_key")
     telemetry.configure_logging(settings, process="api")
     app = create_app(settings)
     server = Server(

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import click
 
@@ -55,7 +56,7 @@ def api() -> None:
     """Serve the HTTP API."""
     from buildpeer.entrypoints.api import serve
 
-    asyncio.run(serve(_settings("database_url", "valkey_url", "token_key")))
+    asyncio.run(serve(_settings("database_url", "valkey_url", "token_key", "audit_key")))
 
 
 @main.command()
@@ -121,6 +122,46 @@ def seed() -> None:
         print(json.dumps({"role": person.role, "name": person.name, "email": person.email, "password": password}))
 
 
+@main.group()
+def audit() -> None:
+    """Prove that the audit trail is what was sealed."""
+
+
+@audit.command("verify")
+@click.option("--tenant", "tenant_id", type=click.UUID, required=True, help="Whose trail.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Look at what `buildpeer up` keeps there, instead of where the settings say.",
+)
+def audit_verify(tenant_id: UUID, data: Path | None) -> None:
+    """Compute a company's trail anew; exit code 1 if anything is not as it was sealed."""
+    from buildpeer.entrypoints.auditor import verify
+
+    if data is not None:
+        from buildpeer.local.stack import Ports, Stack, StackConfig, StackError
+
+        try:
+            os.environ |= Stack(StackConfig(data_dir=data, ports=Ports.from_env(os.environ))).known_env("auditor")
+        except StackError as exc:
+            raise click.ClickException(str(exc)) from exc
+    sys.exit(0 if asyncio.run(verify(_settings("admin_database_url"), tenant_id)) else 1)
+
+
+@audit.command("check")
+@click.argument("bundle", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="JSON of GET /v1/audit/keys; without it, who signed the bundle is not known.",
+)
+def audit_check(bundle: Path, public_key: Path | None) -> None:
+    """Check an exported bundle, with no access to the system; exit code 1 if anything is wrong with it."""
+    from buildpeer.entrypoints.auditor import check
+
+    sys.exit(0 if check(bundle, public_key) else 1)
+
+
 @main.command()
 def openapi() -> None:
     """Print the API's OpenAPI 3.1 description."""
@@ -129,6 +170,24 @@ def openapi() -> None:
     schema = create_app(Settings()).openapi_schema.to_schema()
     json.dump(schema, sys.stdout, indent=2, ensure_ascii=False, sort_keys=True)
     print()
+
+
+@main.command()
+@click.option("--smtp-port", type=int, envvar="BUILDPEER_SMTP_PORT", default=2525, show_default=True)
+@click.option("--mail-port", type=int, envvar="BUILDPEER_MAIL_PORT", default=8025, show_default=True)
+def mail(smtp_port: int, mail_port: int) -> None:
+    """Catch mails on this machine instead of delivering them, and show them on a page."""
+    from buildpeer.local.mailcatcher import run
+
+    asyncio.run(run(host="127.0.0.1", smtp_port=smtp_port, page_port=mail_port))
+
+
+@main.command()
+def permissions() -> None:
+    """Print who may do what, as a page."""
+    from buildpeer.modules.identity.rules import permissions_page
+
+    print(permissions_page(), end="")
 
 
 if __name__ == "__main__":

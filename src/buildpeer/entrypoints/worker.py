@@ -9,21 +9,26 @@ import msgspec
 import structlog
 
 from buildpeer import wiring
+from buildpeer.modules.audit import service as audit
 from buildpeer.modules.documents.handlers import on_upload_ready
+from buildpeer.modules.identity import service as identity
 from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.uploads import handlers
 from buildpeer.modules.uploads import service as uploads
 from buildpeer.platform import clock, telemetry
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
+from buildpeer.platform.mail import Mailer
 from buildpeer.platform.messaging import SQS_BATCH, Message, Queues
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
 
 RELAY_PAUSE_S = 0.05  # people wait for the log; for a message that is driven again nobody does
 MESSAGES_PAUSE_S = 0.25
+MAILS_PAUSE_S = 1.0
 BULK_PAUSE_S = 0.5  # after a batch that wasn't full: in a kickoff the next one will be
 SWEEP_PAUSE_S = 5.0
+SEAL_PAUSE_S = 20.0  # the trail is sealed at most a minute behind
 HOUR_S = 3600.0
 _WAIT_S = 10
 _CONSUMERS = 2  # per status queue
@@ -39,14 +44,23 @@ async def run(settings: Settings) -> None:
     queues = Queues(settings, threads=2 * _CONSUMERS + 4)
     storage = Storage(settings, now=clock.now)
     wakeups = Wakeups(settings.valkey_url)
+    mailer = Mailer(settings.smtp_url, sender=settings.mail_from) if settings.smtp_url else None
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in _loops(settings, db, queues, storage, wakeups)]
+            if mailer is not None:
+
+                async def relay_mails() -> int:
+                    return await notifications.relay_mails(db, mailer, now=clock.now())
+
+                tasks.append(group.create_task(_forever("relay_mails", relay_mails, pause_s=MAILS_PAUSE_S)))
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, lambda: [task.cancel() for task in tasks])
             _log.info("worker_ready")
     finally:
+        if mailer is not None:
+            mailer.close()
         queues.close()
         storage.close()
         await wakeups.close()
@@ -72,6 +86,7 @@ def _loops(
         pause_s=SWEEP_PAUSE_S,
     )
     yield _forever("erase", lambda: uploads.delete_erased(db, storage), pause_s=SWEEP_PAUSE_S)
+    yield _forever("seal", lambda: audit.seal(db, storage, bucket=settings.audit_bucket), pause_s=SEAL_PAUSE_S)
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
 
 
@@ -106,8 +121,8 @@ async def _handled(db: Database, storage: Storage, queues: Queues, queue: str, m
 
 async def _keep_house(db: Database) -> int:
     await notifications.prune(db)
-    async with db.across_tenants() as tx:
-        await tx.value("select audit.ensure_partitions(3)")
+    await identity.prune(db)
+    await audit.keep_partitions(db)
     return 0
 
 

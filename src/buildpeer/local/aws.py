@@ -37,8 +37,8 @@ RULE_PREFIX = "buildpeer-"
 
 CHUNK_LIFE_DAYS = 16  # longer than any upload waits, so that this is only the net below the sweeper
 
-Person = Literal["api", "worker", "scan", "derive", "assemble"]
-PEOPLE: tuple[Person, ...] = ("api", "worker", "scan", "derive", "assemble")
+Person = Literal["api", "worker", "scan", "derive", "assemble", "auditor"]
+PEOPLE: tuple[Person, ...] = ("api", "worker", "scan", "derive", "assemble", "auditor")
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -152,24 +152,31 @@ def client_config(service: str) -> Config:
 
 
 def bootstrap(
-    ministack: Ministack, topology: Topology, *, uploads: str, chunks: str, derived: str, keys_file: Path
+    ministack: Ministack, topology: Topology, *, uploads: str, chunks: str, derived: str, audit: str, keys_file: Path
 ) -> dict[Person, Key]:
     """Make or mend buckets, queues, rules and users; return each user's key, kept in `keys_file` between runs.
 
     Raises StackError with what ministack refused.
     """
     try:
-        _make_buckets(ministack.client("s3"), uploads=uploads, chunks=chunks, derived=derived)
+        _make_buckets(ministack.client("s3"), uploads=uploads, chunks=chunks, derived=derived, audit=audit)
         _make_queues(ministack.client("sqs"), topology.queues)
         _make_rules(ministack.client("events"), topology.rules)
-        allowed = policies(topology, uploads=uploads, chunks=chunks, derived=derived)
+        allowed = policies(topology, uploads=uploads, chunks=chunks, derived=derived, audit=audit)
         return _make_users(ministack.client("iam"), allowed, keys_file)
     except ClientError as exc:
         raise StackError(f"ministack refused to be set up: {exc}") from exc
 
 
 def policies(
-    topology: Topology, *, uploads: str, chunks: str, derived: str, region: str = REGION, account: str = ACCOUNT
+    topology: Topology,
+    *,
+    uploads: str,
+    chunks: str,
+    derived: str,
+    audit: str,
+    region: str = REGION,
+    account: str = ACCOUNT,
 ) -> dict[Person, dict[str, Any]]:
     """The least each process needs, as IAM policy documents; they hold on AWS as they are."""
     originals, pieces, pictures = (f"arn:aws:s3:::{bucket}/*" for bucket in (uploads, chunks, derived))
@@ -218,6 +225,7 @@ def policies(
         + give_up
         + drop_chunks
         + tidy
+        + _allow(["s3:PutObject"], [f"arn:aws:s3:::{audit}/seals/*"])
         + consume(STATUS)
         + _allow(["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"], everything),
         "scan": read + consume(SCAN) + publish(facts.SOURCE_SCAN),
@@ -228,6 +236,8 @@ def policies(
         + drop_chunks
         + consume(ASSEMBLE)
         + publish(facts.SOURCE_ASSEMBLE),
+        "auditor": _allow(["s3:ListBucket"], [f"arn:aws:s3:::{audit}"])
+        + _allow(["s3:GetObject"], [f"arn:aws:s3:::{audit}/*"]),
     }
     return {person: {"Version": "2012-10-17", "Statement": each} for person, each in statements.items()}
 
@@ -239,13 +249,16 @@ def _allow(actions: list[str], resources: list[str], condition: dict[str, Any] |
     return [statement | {"Condition": condition} if condition else statement]
 
 
-def _make_buckets(s3: Any, *, uploads: str, chunks: str, derived: str) -> None:
+def _make_buckets(s3: Any, *, uploads: str, chunks: str, derived: str, audit: str) -> None:
     there = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
     for name in (uploads, chunks, derived):
         if name not in there:
             s3.create_bucket(Bucket=name)
         s3.put_bucket_cors(Bucket=name, CORSConfiguration={"CORSRules": [_CORS_RULE]})
-    s3.put_bucket_versioning(Bucket=uploads, VersioningConfiguration={"Status": "Enabled"})
+    if audit not in there:
+        s3.create_bucket(Bucket=audit)
+    for name in (uploads, audit):
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     give_up: dict[str, Any] = {
         "ID": "give-up",
         "Status": "Enabled",
@@ -307,7 +320,7 @@ def _remove_targets(events: Any, rule: str, *, keep: str | None) -> None:
 
 
 def _make_users(iam: Any, allowed: Mapping[Person, dict[str, Any]], keys_file: Path) -> dict[Person, Key]:
-    kept = msgspec.json.decode(keys_file.read_bytes(), type=dict[Person, Key]) if keys_file.exists() else {}
+    kept = read_keys(keys_file) if keys_file.exists() else {}
     there = {user["UserName"] for page in iam.get_paginator("list_users").paginate() for user in page["Users"]}
     for person, policy in allowed.items():
         name = f"buildpeer-{person}"
@@ -324,6 +337,11 @@ def _make_users(iam: Any, allowed: Mapping[Person, dict[str, Any]], keys_file: P
             kept[person] = Key(made["AccessKeyId"], made["SecretAccessKey"])
     write_private(keys_file, msgspec.json.encode(kept))
     return kept
+
+
+def read_keys(keys_file: Path) -> dict[Person, Key]:
+    """The keys that `bootstrap` kept."""
+    return msgspec.json.decode(keys_file.read_bytes(), type=dict[Person, Key])
 
 
 def _queue_arn(name: str) -> str:

@@ -50,8 +50,8 @@ HEALTHY_TIMEOUT_S = 30.0
 LOOK_EVERY_S = 0.2
 LONGEST_PAUSE_S = 30.0
 
-Program = Literal["api", "worker", "functions"]
-Process = Literal["api", "worker", "scan", "derive", "assemble", "functions", "admin"]
+Program = Literal["api", "worker", "functions", "mail"]
+Process = Literal["api", "worker", "scan", "derive", "assemble", "functions", "mail", "auditor", "admin"]
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +61,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     postgres: int = 5995
     s3: int = 4566
     valkey: int = 6395
+    smtp: int = 2525
+    mail: int = 8025
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -82,7 +84,7 @@ def default_ministack_python() -> Path:
 
 
 def command_line(name: str) -> list[str]:
-    """How `migrate`, `seed`, `api`, `worker` and `functions` are started."""
+    """How `migrate`, `seed`, `api`, `worker`, `functions` and `mail` are started."""
     return [sys.executable, "-m", "buildpeer.entrypoints.cli", name]
 
 
@@ -92,7 +94,7 @@ class StackConfig(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path
     ports: Ports = Ports()
     ministack_python: Path = msgspec.field(default_factory=default_ministack_python)
-    processes: tuple[Program, ...] = ("api", "worker", "functions")
+    processes: tuple[Program, ...] = ("api", "worker", "functions", "mail")
     settings: Mapping[str, str] = {}
 
 
@@ -110,6 +112,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     token_key: str = msgspec.field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
     ministack_root_secret: str = msgspec.field(default_factory=_word(40))
     admin_token: str = msgspec.field(default_factory=_word(64))
+    audit_key: str = msgspec.field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
     demo_password: str = msgspec.field(default_factory=_word(16))
     place_id: str = msgspec.field(default_factory=_word(16))
 
@@ -247,6 +250,7 @@ class Stack:
             uploads=_SETTINGS.uploads_bucket,
             chunks=_SETTINGS.chunks_bucket,
             derived=_SETTINGS.derived_bucket,
+            audit=_SETTINGS.audit_bucket,
             keys_file=self._data / "aws-keys.json",
         )
         self.valkey.wait_until_ready(valkey.child)
@@ -287,6 +291,15 @@ class Stack:
     ) -> None:
         self.stop()
 
+    def known_env(self, process: Process) -> dict[str, str]:
+        """The environment of a process beside a stack that another program runs. Raises StackError if none was here."""
+        if not (self._data / "aws-keys.json").exists():
+            raise StackError(f"There is no BuildPeer in {self._data}; start it with `make up`")
+        self.secrets = Secrets.kept_in(self._data / "secrets.json")
+        self._make_services()
+        self._keys = aws.read_keys(self._data / "aws-keys.json")
+        return self.env(process)
+
     # -- environments -----------------------------------------------------------------------------------------
 
     def env(self, process: Process) -> dict[str, str]:
@@ -304,9 +317,11 @@ class Stack:
         return base | dict(self.config.settings) | self._settings(process)
 
     def _settings(self, process: Process) -> dict[str, str]:
+        admin_url = self.postgres.url("postgres", self.secrets.postgres_password)
         if process == "admin":
-            admin_url = self.postgres.url("postgres", self.secrets.postgres_password)
             return _prefixed(admin_database_url=admin_url, demo_password=self.secrets.demo_password)
+        if process == "mail":  # it reads what anybody sends it, and knows nothing
+            return _prefixed(smtp_port=self.config.ports.smtp, mail_port=self.config.ports.mail)
         found = self._aws_settings()
         if process == "functions":
             # It works for three users and gives each child the key of its own.
@@ -319,7 +334,12 @@ class Stack:
             "AWS_SECRET_ACCESS_KEY": self._keys[process].secret,
         }
         if process == "api":
-            found |= _prefixed(token_key=self.secrets.token_key, api_host=LOOPBACK, api_port=self.config.ports.api)
+            found |= _prefixed(token_key=self.secrets.token_key, audit_key=self.secrets.audit_key)
+            found |= _prefixed(api_host=LOOPBACK, api_port=self.config.ports.api, web_url=self.api_url)
+        if process == "worker" and "mail" in self.config.processes:
+            found |= _prefixed(smtp_url=f"smtp://{LOOPBACK}:{self.config.ports.smtp}")
+        if process == "auditor":
+            found |= _prefixed(admin_database_url=admin_url)
         if process in ("api", "worker"):
             role, password = (
                 (APP_ROLE, self.secrets.app_password)
@@ -339,6 +359,7 @@ class Stack:
                 uploads_bucket=_SETTINGS.uploads_bucket,
                 chunks_bucket=_SETTINGS.chunks_bucket,
                 derived_bucket=_SETTINGS.derived_bucket,
+                audit_bucket=_SETTINGS.audit_bucket,
                 verdicts="scan",
             ),
         }
@@ -378,7 +399,8 @@ class Stack:
 
     def _start_everything(self) -> None:
         api = ("api",) if "api" in self.config.processes else ()
-        self._start_services(ports=("postgres", "s3", "valkey", *api))
+        mail = ("smtp", "mail") if "mail" in self.config.processes else ()
+        self._start_services(ports=("postgres", "s3", "valkey", *api, *mail))
         self._say("Postgres, ministack and Valkey are ready.")
         self._task("migrate")
         self.set_role_passwords()
@@ -459,6 +481,8 @@ class Stack:
         self._say("BuildPeer is up. Ctrl-C stops it.")
         if "api" in self.config.processes:
             self._say(f"  api       {self.api_url}")
+        if "mail" in self.config.processes:
+            self._say(f"  mails     http://{LOOPBACK}:{ports.mail}")
         self._say(f"  S3, SQS   {self.ministack.url}")
         self._say(f"  Postgres  {LOOPBACK}:{ports.postgres}, database buildpeer")
         self._say(f"  Valkey    {LOOPBACK}:{ports.valkey}")
@@ -474,7 +498,14 @@ class Stack:
 
 _SETTINGS = Settings()
 _SERVICES = ("postgres", "ministack", "valkey")
-_PORT_NAMES = {"api": "the api", "postgres": "Postgres", "s3": "S3 (ministack)", "valkey": "Valkey"}
+_PORT_NAMES = {
+    "api": "the api",
+    "postgres": "Postgres",
+    "s3": "S3 (ministack)",
+    "valkey": "Valkey",
+    "smtp": "the mail catcher",
+    "mail": "the page of mails",
+}
 
 
 def _port_setting(field: str) -> str:

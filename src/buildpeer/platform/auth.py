@@ -6,7 +6,7 @@ of a token is the same however often it is asked for. Source: RFC 9700 §4.14 (r
 """
 
 import base64
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,7 @@ from buildpeer.platform.errors import Problem
 
 ACCESS_LIFE = timedelta(minutes=15)
 REFRESH_LIFE = timedelta(days=60)
+CHALLENGE_LIFE = timedelta(minutes=2)
 _ALGORITHM = "HS256"
 
 
@@ -32,7 +33,7 @@ class Caller(msgspec.Struct, frozen=True):
     @property
     def scope(self) -> Scope:
         """What a transaction for this caller is bound to."""
-        return Scope(self.tenant_id, self.person_id, self.request_id)
+        return Scope(self.tenant_id, self.person_id, self.request_id, self.session_id)
 
 
 class RefreshClaim(msgspec.Struct, frozen=True):
@@ -92,6 +93,27 @@ class Tokens:
         except Problem as exc:
             raise Problem("session_ended") from exc
         return RefreshClaim(UUID(claims["sub"]), UUID(claims["sid"]), int(claims["gen"]))
+
+    def challenge(self, device_id: UUID, *, now: datetime) -> str:
+        """A text for a device to sign, good for CHALLENGE_LIFE; made for any id, be there such a device or not."""
+        claims = {
+            "typ": "challenge",
+            "sub": str(device_id),
+            "at": int(now.timestamp() * 1_000_000),
+            "exp": int((now + CHALLENGE_LIFE).timestamp()),
+        }
+        return jwt.encode({"alg": _ALGORITHM}, claims, self._key)
+
+    def read_challenge(self, challenge: str, *, now: datetime) -> tuple[UUID, datetime]:
+        """The device that a challenge is for, and when it was made.
+
+        Raises Problem bad_credentials for one that isn't ours or has expired.
+        """
+        try:
+            claims = self._read(challenge, "challenge", now)
+        except Problem as exc:
+            raise Problem("bad_credentials") from exc
+        return UUID(claims["sub"]), datetime.fromtimestamp(int(claims["at"]) / 1_000_000, UTC)
 
     def _read(self, token: str, kind: str, now: datetime) -> dict[str, str]:
         try:

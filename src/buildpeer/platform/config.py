@@ -30,8 +30,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     uploads_bucket: str = "buildpeer-uploads"
     chunks_bucket: str = "buildpeer-chunks"
     derived_bucket: str = "buildpeer-derived"
+    audit_bucket: str = "buildpeer-audit"  # the second place of seals; on AWS with Object Lock
+    audit_key: str = ""  # signs exports of the audit trail: an Ed25519 private key, 32 bytes, base64
     verdicts: Literal["scan", "guardduty"] = "scan"
     clamd: str = ""  # host:port or a socket's path; empty: the embedded scanner
+    smtp_url: str = ""  # smtp://user:password@host:port; empty: mails wait
+    mail_from: str = "BuildPeer <no-reply@buildpeer.test>"
+    web_url: str = "http://127.0.0.1:8000"  # where the links in mails and QR codes lead
+    proxies: int = 0  # of our own in front of the api, each adding to X-Forwarded-For
     api_host: str = "127.0.0.1"
     api_port: int = 8000
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -13,17 +13,21 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from buildpeer.platform import messaging
+from buildpeer.platform import mail, messaging
+from buildpeer.platform.errors import Problem
 
 POOL_WAIT_S = 10.0
-_BEGIN = """
-select set_config('app.tenant_id', $1, true), set_config('app.person_id', $2, true),
-       set_config('app.request_id', $3, true)
-"""
+_BEGIN = "select role, session_ended from app.enter($1, $2, $3, $4)"
 _OUTBOX = """
 insert into outbox (tenant_id, destination, project_id, type, body)
 select (r ->> 'tenant_id')::uuid, r ->> 'destination', (r ->> 'project_id')::uuid, r ->> 'type', r -> 'body'
 from jsonb_array_elements($1::jsonb) with ordinality as u (r, o) order by o
+"""
+_MAIL = """
+insert into mails (mail_id, template, recipient, locale, known_only, facts)
+select (m ->> 'mail_id')::uuid, m ->> 'template', lower(m ->> 'recipient'), m ->> 'locale',
+  (m ->> 'known_only')::boolean, m -> 'facts'
+from jsonb_array_elements($1::jsonb) as m
 """
 
 
@@ -33,20 +37,25 @@ class ScopeError(RuntimeError):
 
 class Scope(msgspec.Struct, frozen=True):
     """Whom a transaction serves: a person in a tenant, or BuildPeer itself in a tenant (`person_id` None),
-    or a person before any tenant is chosen (`tenant_id` None).
+    or a person before any tenant is chosen (`tenant_id` None). `session_id` is the sign-in that they call by.
     """
 
     tenant_id: UUID | None
     person_id: UUID | None
     request_id: str = ""
+    session_id: UUID | None = None
 
 
 class Transaction:
-    """An open transaction; a thin cover of asyncpg's connection that can also announce."""
+    """An open transaction; a thin cover of asyncpg's connection that can also announce.
+
+    `role` is what its person is in its tenant as it begins; None: nothing.
+    """
 
     def __init__(self, connection: Any, scope: Scope | None) -> None:
         self._connection = connection
         self.scope = scope
+        self.role: str | None = None
 
     @property
     def tenant_id(self) -> UUID:
@@ -84,6 +93,23 @@ class Transaction:
         if rows:
             await self.run(_OUTBOX, rows)
 
+    async def serve(self, scope: Scope) -> None:
+        """Go on for somebody else: what a transaction does once it has found out whom it serves, or in which tenant.
+
+        Raises Problem session_ended like the beginning of a transaction.
+        """
+        begun = await self.one(
+            _BEGIN, _text(scope.tenant_id), _text(scope.person_id), scope.request_id[:200], scope.session_id
+        )
+        assert begun is not None  # noqa: S101 - a function's one row
+        if begun["session_ended"]:
+            raise Problem("session_ended")
+        self.scope, self.role = scope, begun["role"]
+
+    async def mail(self, *letters: "mail.Letter") -> None:
+        """Leave e-mails to be sent once this transaction has committed."""
+        await self.run(_MAIL, msgspec.to_builtins(letters))
+
 
 class Database:
     """A pool of connections of one role."""
@@ -92,8 +118,9 @@ class Database:
         self._pool = pool
 
     @classmethod
-    async def connect(cls, url: str, *, size: int = 10) -> Self:
-        """Open a pool of at most `size` connections; `url` is a libpq address."""
+    async def connect(cls, url: str, *, size: int = 10, role: str | None = None) -> Self:
+        """Open a pool of at most `size` connections; `url` is a libpq address, `role` one to act in all the time."""
+        settings = {"application_name": "buildpeer", "lock_timeout": "5000", "timezone": "UTC"}
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
@@ -101,7 +128,7 @@ class Database:
             init=_codecs,
             reset=_nothing_to_reset,
             command_timeout=30,
-            server_settings={"application_name": "buildpeer", "lock_timeout": "5000", "timezone": "UTC"},
+            server_settings=settings | ({"role": role} if role else {}),
         )
         return cls(pool)
 
@@ -113,19 +140,24 @@ class Database:
     async def transaction(self, scope: Scope) -> AsyncGenerator[Transaction, None]:
         """One transaction for `scope`: commits when the block ends, rolls back when it raises.
 
-        Raises ScopeError for a scope that names neither tenant nor person: it would see nothing, or the wrong thing.
+        Raises ScopeError for a scope that names neither tenant nor person: it would see nothing, or the wrong thing;
+        Problem session_ended for a session that has ended, whatever its access token still says.
         """
         if scope.tenant_id is None and scope.person_id is None:
             raise ScopeError("a transaction needs a tenant or a person")
         async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
-            await connection.fetchrow(_BEGIN, _text(scope.tenant_id), _text(scope.person_id), scope.request_id[:200])
-            yield Transaction(connection, scope)
+            tx = Transaction(connection, scope)
+            await tx.serve(scope)
+            yield tx
 
     @contextlib.asynccontextmanager
-    async def across_tenants(self) -> AsyncGenerator[Transaction, None]:
+    async def across_tenants(self, request_id: str = "") -> AsyncGenerator[Transaction, None]:
         """A transaction without a tenant: it sees no tenant's rows and may only call the named functions."""
         async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
-            yield Transaction(connection, None)
+            tx = Transaction(connection, None)
+            if request_id:
+                await tx.serve(Scope(None, None, request_id))
+            yield tx
 
     async def call(self, sql: str, *args: Any) -> list[Any]:
         """One statement across tenants, a transaction of its own: a third of the round trips, for what is polled."""

@@ -4,6 +4,7 @@ A service raises `Problem("code", …)`; the http door turns it into `applicatio
 in `CODES` can't be raised, so the list is whole.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -24,12 +25,16 @@ CODES: dict[str, Code] = {
     "not_signed_in": Code(401, "Sign in first"),
     "token_expired": Code(401, "The access token has expired"),
     "session_ended": Code(401, "The session has ended; sign in again"),
+    "pin_wrong": Code(401, "The PIN is wrong"),
+    "device_locked": Code(403, "The device needs a manager's approval"),
     "not_allowed": Code(403, "Your role does not allow this"),
     "not_found": Code(404, "There is no such thing, or it is not yours to see"),
     "method_not_allowed": Code(405, "This address does not take that method"),
+    "last_owner": Code(409, "A company keeps at least one owner"),
     "upload_conflict": Code(409, "This upload id is taken by another upload"),
     "upload_closed": Code(409, "The upload takes no more bytes"),
     "upload_incomplete": Code(409, "Some parts have not arrived"),
+    "link_expired": Code(410, "The link has expired or was used"),
     "body_too_large": Code(413, "The request body is too large"),
     "unsupported_media_type": Code(415, "The request body must be JSON"),
     "invalid": Code(422, "A field does not hold what it should"),
@@ -39,6 +44,8 @@ CODES: dict[str, Code] = {
     "file_too_large": Code(422, "The file is too large"),
     "name_invalid": Code(422, "The name can't be a file name"),
     "id_invalid": Code(422, "The id is not a UUIDv7"),
+    "password_weak": Code(422, "The password is too short"),
+    "too_many_tries": Code(429, "Too many tries; wait"),
     "too_many_streams": Code(429, "Too many open event streams"),
     "internal": Code(500, "Something broke on our side"),
     "unavailable": Code(503, "A part of the service is away; try again"),
@@ -49,8 +56,11 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
     """An expected failure, told to the caller.
 
     People read the sentence that `messages.PROBLEMS` has for the code, in their language, with `facts` filled in;
-    `detail` replaces it where only a programmer can help. The facts are members of the answer as well.
+    `detail` replaces it where only a programmer can help. The facts are members of the answer as well, `headers` go
+    beside it.
     """
+
+    headers: Mapping[str, str] = {}
 
     def __init__(self, code: str, detail: str = "", **facts: Any) -> None:
         self.code = code

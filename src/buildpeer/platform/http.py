@@ -25,7 +25,9 @@ from buildpeer.platform.auth import Caller, Tokens
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
+from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
+from buildpeer.platform.throttle import Throttle
 
 T = TypeVar("T")
 _log = structlog.get_logger()
@@ -41,6 +43,8 @@ SEND_TIMEOUT_S = 30.0
 DatabaseDep = NamedDependency[Database]
 StorageDep = NamedDependency[Storage]
 TokensDep = NamedDependency[Tokens]
+ThrottleDep = NamedDependency[Throttle]
+WakeupsDep = NamedDependency[Wakeups]
 SettingsDep = NamedDependency[Settings]
 CallerDep = NamedDependency[Caller]
 NowDep = NamedDependency[datetime]
@@ -62,6 +66,13 @@ _PASSING = (
     asyncpg.QueryCanceledError,
 )
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+
+
+def used_with(tool: str, *, write: str = "standard") -> dict[str, str]:
+    """The `opt` of a controller whose doors machines may use, by a key that has this tool: at level read for GET, at
+    level `write` for the rest. Without it no machine may.
+    """
+    return {"tool": tool, "write": write}
 
 
 class Page(msgspec.Struct, Generic[T]):
@@ -122,6 +133,14 @@ def request_id(request: Request[Any, Any, Any]) -> str:
     return str(request.scope["state"].setdefault("request_id", uuid.uuid4().hex))
 
 
+def address(request: Request[Any, Any, Any], settings: Settings) -> str:
+    """Where a request comes from: the last address that our own proxies have put down, of as many as there are."""
+    forwarded = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    if 0 < settings.proxies <= len(forwarded):
+        return forwarded[-settings.proxies]
+    return request.client.host if request.client else ""
+
+
 async def caller(request: Request[Any, Any, Any], tokens: TokensDep, now: NowDep) -> Caller:
     """Who calls, by the bearer token.
 
@@ -153,7 +172,7 @@ def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Respo
         problem.body(_language(request)) | {"instance": request.url.path, "request_id": request_id(request)},
         status_code=problem.kind.status,
         media_type="application/problem+json",
-        headers=headers,
+        headers=headers | dict(problem.headers),
     )
 
 

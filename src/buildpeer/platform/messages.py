@@ -43,6 +43,36 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "Este endereço não aceita essa operação.",
         "en": "This address does not take that method.",
     },
+    "pin_wrong": {
+        "es": "El PIN no es correcto.",
+        "pt": "O PIN não está correto.",
+        "en": "The PIN is wrong.",
+    },
+    "device_locked": {
+        "es": "Este teléfono está bloqueado. Pida a su jefe de obra que lo autorice.",
+        "pt": "Este celular está bloqueado. Peça ao seu gestor que o autorize.",
+        "en": "This device is locked. Ask a manager to approve it.",
+    },
+    "link_expired": {
+        "es": "El enlace venció o ya se usó. Pida uno nuevo.",
+        "pt": "O link expirou ou já foi usado. Peça um novo.",
+        "en": "The link has expired or was used already. Ask for a new one.",
+    },
+    "password_weak": {
+        "es": "La contraseña debe tener al menos {least} caracteres.",
+        "pt": "A senha precisa ter pelo menos {least} caracteres.",
+        "en": "A password has at least {least} characters.",
+    },
+    "too_many_tries": {
+        "es": "Demasiados intentos. Espere {retry_after_s} segundos.",
+        "pt": "Tentativas demais. Aguarde {retry_after_s} segundos.",
+        "en": "Too many tries. Wait {retry_after_s} seconds.",
+    },
+    "last_owner": {
+        "es": "La empresa necesita al menos un propietario. Nombre primero a otro.",
+        "pt": "A empresa precisa de pelo menos um proprietário. Nomeie outro primeiro.",
+        "en": "A company needs at least one owner. Make somebody else an owner first.",
+    },
     "upload_conflict": {
         "es": "Ese identificador ya es de otra carga.",
         "pt": "Esse identificador já pertence a outro envio.",
@@ -171,6 +201,11 @@ REASONS: dict[str, dict[str, str]] = {
         "pt": "O arquivo nunca terminou de chegar.",
         "en": "The file never arrived.",
     },
+    "sender_left": {
+        "es": "Quien lo subía ya no puede enviar archivos a este proyecto.",
+        "pt": "Quem enviava já não pode enviar arquivos para este projeto.",
+        "en": "The sender may no longer send files to this project.",
+    },
     "cancelled_by_sender": {
         "es": "Quien lo subía canceló el envío.",
         "pt": "Quem enviava cancelou o envio.",
@@ -230,6 +265,114 @@ REASONS: dict[str, dict[str, str]] = {
         "es": "El archivo tardó demasiado en leerse; se guardó el original, sin vista previa.",
         "pt": "A leitura do arquivo demorou demais; o original foi guardado, sem prévia.",
         "en": "The file took too long to read; the original is kept, without a preview.",
+    },
+}
+
+ACTIONS: dict[str, dict[str, str]] = {
+    "insert": {"es": "Creó", "pt": "Criou", "en": "Created"},
+    "update": {"es": "Modificó", "pt": "Alterou", "en": "Changed"},
+    "delete": {"es": "Eliminó", "pt": "Excluiu", "en": "Deleted"},
+    "sign_in": {"es": "Inició sesión", "pt": "Entrou", "en": "Signed in"},
+    "sign_in_failed": {
+        "es": "Intento fallido de iniciar sesión",
+        "pt": "Tentativa de entrar sem sucesso",
+        "en": "Failed to sign in",
+    },
+    "sign_out": {"es": "Cerró sesión", "pt": "Saiu", "en": "Signed out"},
+    "session_revoked": {
+        "es": "Cerró la sesión de un dispositivo",
+        "pt": "Encerrou a sessão de um dispositivo",
+        "en": "Signed a device out",
+    },
+    "tenant_entered": {"es": "Entró en la empresa", "pt": "Entrou na empresa", "en": "Entered the company"},
+    "password_changed": {"es": "Cambió su contraseña", "pt": "Mudou sua senha", "en": "Changed the password"},
+    "password_reset": {
+        "es": "Eligió una contraseña nueva por un enlace de correo",
+        "pt": "Escolheu uma nova senha por um link de e-mail",
+        "en": "Set a new password by a mailed link",
+    },
+    "joined": {"es": "Se unió a la empresa", "pt": "Entrou para a empresa", "en": "Joined the company"},
+    "device_joined": {"es": "Registró un teléfono", "pt": "Registrou um celular", "en": "Registered a device"},
+    "device_approved": {"es": "Autorizó un teléfono", "pt": "Autorizou um celular", "en": "Approved a device"},
+    "device_revoked": {
+        "es": "Revocó el acceso de un teléfono",
+        "pt": "Revogou o acesso de um celular",
+        "en": "Revoked a device",
+    },
+    "session_reused": {
+        "es": "La sesión se cerró porque alguien volvió a usar una credencial antigua",
+        "pt": "A sessão foi encerrada porque alguém reutilizou uma credencial antiga",
+        "en": "The session was ended because somebody used an old token again",
+    },
+    "download": {"es": "Descargó", "pt": "Baixou", "en": "Downloaded"},
+    "export": {"es": "Exportó", "pt": "Exportou", "en": "Exported"},
+}
+
+
+def action_text(action: str, language: str) -> str:
+    """What somebody did, in the audit trail; an unknown action is shown as it is rather than hidden."""
+    texts = ACTIONS.get(action)
+    return texts[language] if texts else action
+
+
+# Plain text with blank lines between paragraphs; the HTML is made of the same words.
+MAILS: dict[str, dict[str, dict[str, str]]] = {
+    "invitation": {
+        "es": {
+            "subject": "{inviter} le invita a {tenant} en BuildPeer",
+            "body": "{inviter} le invita a trabajar en los proyectos de {tenant} en BuildPeer.\n\n"
+            "Únase aquí, en los próximos {days} días: {link}\n\n"
+            "Si no conoce a {tenant}, no haga nada.",
+        },
+        "pt": {
+            "subject": "{inviter} convida você para {tenant} no BuildPeer",
+            "body": "{inviter} convida você para trabalhar nos projetos de {tenant} no BuildPeer.\n\n"
+            "Entre aqui, nos próximos {days} dias: {link}\n\n"
+            "Se não conhece {tenant}, não faça nada.",
+        },
+        "en": {
+            "subject": "{inviter} invites you to {tenant} on BuildPeer",
+            "body": "{inviter} invites you to work on the projects of {tenant} on BuildPeer.\n\n"
+            "Join here within {days} days: {link}\n\n"
+            "If you don't know {tenant}, do nothing.",
+        },
+    },
+    "password_reset": {
+        "es": {
+            "subject": "Su nueva contraseña de BuildPeer",
+            "body": "Alguien, probablemente usted, pidió una contraseña nueva para BuildPeer.\n\n"
+            "Elíjala aquí, en los próximos {minutes} minutos: {link}\n\n"
+            "Si no fue usted, no haga nada: su contraseña sigue siendo la misma.",
+        },
+        "pt": {
+            "subject": "Sua nova senha do BuildPeer",
+            "body": "Alguém, provavelmente você, pediu uma nova senha para o BuildPeer.\n\n"
+            "Escolha-a aqui, nos próximos {minutes} minutos: {link}\n\n"
+            "Se não foi você, não faça nada: sua senha continua a mesma.",
+        },
+        "en": {
+            "subject": "Your new BuildPeer password",
+            "body": "Somebody, probably you, asked for a new BuildPeer password.\n\n"
+            "Choose it here within {minutes} minutes: {link}\n\n"
+            "If it wasn't you, do nothing: your password stays as it is.",
+        },
+    },
+    "password_changed": {
+        "es": {
+            "subject": "Su contraseña de BuildPeer cambió",
+            "body": "La contraseña de su cuenta de BuildPeer acaba de cambiar, y las demás sesiones se cerraron.\n\n"
+            "Si no fue usted, pida una contraseña nueva en la página de inicio y avise a su empresa.",
+        },
+        "pt": {
+            "subject": "Sua senha do BuildPeer mudou",
+            "body": "A senha da sua conta do BuildPeer acaba de mudar, e as outras sessões foram encerradas.\n\n"
+            "Se não foi você, peça uma nova senha na página de entrada e avise a sua empresa.",
+        },
+        "en": {
+            "subject": "Your BuildPeer password has changed",
+            "body": "Your BuildPeer password has just changed, and all other sessions have ended.\n\n"
+            "If it wasn't you, ask for a new password on the sign-in page and tell your company.",
+        },
     },
 }
 

@@ -309,6 +309,18 @@ class Storage:
             if exc.response["Error"]["Code"] != "NoSuchUpload":
                 raise
 
+    async def put_once(self, *, bucket: str, key: str, content: bytes, content_type: str) -> bool:
+        """Write a small object; False when the key is taken, and stays as it is."""
+        try:
+            await self._call(
+                "put_object", Bucket=bucket, Key=key, Body=content, ContentType=content_type, IfNoneMatch="*"
+            )
+        except botocore.exceptions.ClientError as exc:
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] == 412:
+                return False
+            raise
+        return True
+
     def close(self) -> None:
         """Let go of the threads; calls under way are not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)

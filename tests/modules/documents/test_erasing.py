@@ -62,6 +62,19 @@ async def swept(worker_db: Any, worker_clients: Any, admin: asyncpg.Connection, 
     return await admin.fetchval("select count(*) from erasures where tenant_id = $1", tenant_id)
 
 
+async def test_a_machine_erases_only_with_a_key_that_decides_over_files(http, worker_db, company) -> None:
+    owner = await company.hire("owner")
+    file = await arrive(http, worker_db, company, await company.hire(), uuid4().bytes)
+    answers: list[int] = []
+    for level in ("standard", "admin"):
+        made = await http.post(
+            "/v1/api-keys", json={"name": "ERP", "tools": {"files": level}}, headers=company.bearer(owner)
+        )
+        machine = {"authorization": f"Bearer {made.json()['secret']}"}
+        answers.append((await http.delete(f"/v1/documents/{file['upload_id']}", headers=machine)).status_code)
+    assert answers == [403, 204]
+
+
 async def test_an_erased_document_is_gone_at_once_told_and_audited(http, worker_db, company, admin) -> None:
     caller = await company.hire()
     file = await arrive(http, worker_db, company, caller, uuid4().bytes)

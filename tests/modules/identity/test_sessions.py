@@ -72,7 +72,9 @@ async def refresh_at(db: Database, tokens: Tokens, token: str, seconds: float) -
     return (await service.refresh(db, tokens, token=token, now=now, request_id="")).refresh_token
 
 
-async def test_reuse_after_the_grace_ends_the_session_for_both(http, db, tokens, company: Company) -> None:
+async def test_reuse_after_the_grace_ends_the_session_for_both_and_is_audited(
+    http, db, tokens, admin, company: Company
+) -> None:
     stolen = (await sign_in(http, company, await company.hire())).json()["refresh_token"]
     good = await refresh_at(db, tokens, stolen, 0)
     assert await refresh_at(db, tokens, stolen, 59) == good
@@ -80,6 +82,11 @@ async def test_reuse_after_the_grace_ends_the_session_for_both(http, db, tokens,
         await refresh_at(db, tokens, stolen, 61)
     with pytest.raises(Problem, match="session_ended"):
         await refresh_at(db, tokens, good, 62)
+    actions = await admin.fetch(
+        "select action from audit.entries where tenant_id = $1 and object_type = 'sessions' order by entry_id",
+        company.tenant_id,
+    )
+    assert [row["action"] for row in actions] == ["sign_in", "session_reused"]
 
 
 async def test_reuse_of_a_token_two_generations_old_ends_the_session_at_once(
@@ -106,6 +113,7 @@ async def test_signing_out_ends_the_session_and_is_audited(http, company: Compan
     bearer = {"authorization": f"Bearer {signed_in['access_token']}"}
     assert (await http.delete("/v1/sessions/current", headers=bearer)).status_code == 204
     assert (await refresh(http, signed_in["refresh_token"])).json()["code"] == "session_ended"
+    assert (await http.get("/v1/projects", headers=bearer)).json()["code"] == "session_ended"
     actions = await admin.fetch(
         "select action from audit.entries where tenant_id = $1 and object_type = 'sessions' order by entry_id",
         company.tenant_id,

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from tests.conftest import Company
 from tests.modules.uploads.conftest import CHUNKS, UPLOADS, House, OpenFile
 
 from buildpeer import facts
@@ -418,3 +419,21 @@ async def test_a_word_about_an_upload_that_is_not_ours_is_dropped(open_file: Ope
         message = type(fact)(bucket=fact.bucket, object=type(fact.object)(size=1, **strange), part=1, outcome="differ")
         await house.tell(message)
     assert await house.state(file) == "stored"
+
+
+async def test_who_leaves_loses_what_lacks_bytes_and_the_sweeper_finishes_what_is_all_there(
+    open_file: OpenFile, house: House, company: Company
+) -> None:
+    begun, whole, parts = await open_file(PHOTO), await open_file(PHOTO), await open_file(PLAN, kind="plan")
+    await begun.send(PHOTO_CHUNKS[0])
+    await whole.send(*PHOTO_CHUNKS)
+    await parts.send_parts(1)
+    for file in (begun, whole, parts):
+        await company.dismiss(file.caller)
+    for file in (begun, parts):
+        assert await house.sweep(file) == "cancelled"
+        ended = await house.admin.fetchval("select reason from uploads where upload_id = $1", file.upload_id)
+        assert (ended, house.chunks(file), house.multiparts(file)) == ("sender_left", [], [])
+    assert await house.sweep(whole) == "stored"
+    assert set(await house.join(whole)) == {"joined"}
+    assert house.stored(whole) == PHOTO

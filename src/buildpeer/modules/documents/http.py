@@ -23,6 +23,7 @@ from buildpeer.platform.http import (
     StorageDep,
     page,
     read_cursor,
+    used_with,
 )
 from buildpeer.platform.messages import reason_text
 from buildpeer.platform.storage import SignedUrl
@@ -57,6 +58,7 @@ class DocumentsController(Controller):
 
     path = "/v1/documents"
     tags = ("documents",)
+    opt = used_with("files")
 
     @get(summary="List documents")
     async def list_documents(
@@ -86,7 +88,7 @@ class DocumentsController(Controller):
         """A document and what is known of its content."""
         return _view(await service.get_document(db, caller=caller, document_id=document_id), language)
 
-    @delete("/{document_id:uuid}", summary="Erase a document")
+    @delete("/{document_id:uuid}", summary="Erase a document", opt=used_with("files", write="admin"))
     async def erase(self, document_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep) -> None:
         """Take a document away for everybody; owners and managers may, and who uploaded it."""
         await service.erase(db, caller=caller, document_id=document_id)

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from buildpeer.modules.documents import events, store
 from buildpeer.modules.documents.store import Document
+from buildpeer.modules.identity import facade as identity
 from buildpeer.platform.auth import Caller
-from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.storage import SignedUrl, Storage
 
@@ -24,7 +25,7 @@ async def list_documents(
     limit: int,
 ) -> Sequence[Document]:
     """Documents that the caller may see, newest first."""
-    async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
+    async with db.transaction(caller.scope) as tx:
         return await store.page(tx, project_id=project_id, after=after, limit=limit)
 
 
@@ -33,7 +34,7 @@ async def get_document(db: Database, *, caller: Caller, document_id: UUID) -> Do
 
     Raises Problem not_found.
     """
-    async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
+    async with db.transaction(caller.scope) as tx:
         return _found(await store.by_id(tx, document_id))
 
 
@@ -44,10 +45,10 @@ async def download(
 
     Raises Problem not_found, also for a picture that could not be made.
     """
-    async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
+    async with db.transaction(caller.scope) as tx:
         document = _found(await store.by_id(tx, document_id))
         signed = _sign(storage, document, rendition)
-        await store.audit_download(tx, document_id, rendition)
+        await store.audit_download(tx, document, rendition)
     return signed
 
 
@@ -56,11 +57,11 @@ async def erase(db: Database, *, caller: Caller, document_id: UUID) -> None:
 
     Owners and managers may, and who uploaded it. Raises Problem not_found or not_allowed.
     """
-    async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
+    async with db.transaction(caller.scope) as tx:
         document = _found(await store.by_id(tx, document_id))
-        if not await store.erase(tx, document_id):
-            _found(await store.by_id(tx, document_id))  # perhaps somebody else was faster
-            raise Problem("not_allowed")
+        identity.permit(tx, "files", "standard" if document.created_by == caller.person_id else "admin")
+        if not await store.erase(tx, document_id):  # somebody else was faster
+            raise Problem("not_found")
         news = events.DocumentNews(document_id, document.project_id, document.kind, document.name)
         await tx.announce([events.erased(news)])
 

@@ -50,7 +50,7 @@ where tenant_id = $1 and ($2::uuid is null or project_id = $2)
 order by created_at desc, document_id desc limit $5
 """  # noqa: S608
 ERASE = "delete from documents where tenant_id = $1 and document_id = $2 returning true"
-AUDIT = "select audit.record($1, $2, $3, $4)"
+AUDIT = "select audit.record($1, $2, $3, $4, $5)"
 
 
 async def insert(tx: Transaction, file: ReadyFile) -> bool:
@@ -98,6 +98,7 @@ async def erase(tx: Transaction, document_id: UUID) -> bool:
     return bool(await tx.value(ERASE, tx.tenant_id, document_id))
 
 
-async def audit_download(tx: Transaction, document_id: UUID, rendition: str) -> None:
+async def audit_download(tx: Transaction, document: Document, rendition: str) -> None:
     """Put a download into the audit trail."""
-    await tx.run(AUDIT, "download", "documents", str(document_id), {"rendition": rendition})
+    details = {"rendition": rendition}
+    await tx.run(AUDIT, "download", "documents", str(document.document_id), details, document.project_id)

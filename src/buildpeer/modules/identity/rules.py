@@ -1,11 +1,51 @@
-"""Pure rules of sessions."""
+"""Pure rules of people: who may do what, and how long a sign-in lasts."""
 
+import re
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
 import msgspec
 
+from buildpeer.platform.errors import Problem
+from buildpeer.platform.limits import Limit
+
+Role = Literal["owner", "manager", "residente", "inversionista", "empleado_obra"]
+Level = Literal["none", "read", "standard", "admin"]
+Tool = Literal["company", "people", "audit", "projects", "files", "daily_logs", "rfis", "reports", "budgets"]
+InvitationKind = Literal["email", "crew", "device"]
+Locale = Literal["es", "pt", "en"]
+ROLES: tuple[Role, ...] = get_args(Role)
+LEVELS: tuple[Level, ...] = get_args(Level)  # each holds those before it
+TOOLS: tuple[Tool, ...] = get_args(Tool)
+
+# Who may do what, within the projects that row-level security shows them: docs/permissions.md is made of this.
+# none: it isn't there; read: see it; standard: work with it; admin: decide over others' work too.
+PERMISSIONS: dict[Tool, tuple[Level, Level, Level, Level, Level]] = {
+    # tool         owner    manager     residente   inversionista  empleado_obra
+    "company": ("admin", "read", "none", "none", "none"),
+    "people": ("admin", "standard", "read", "none", "none"),
+    "audit": ("read", "read", "none", "none", "none"),
+    "projects": ("admin", "admin", "read", "read", "read"),
+    "files": ("admin", "admin", "standard", "read", "standard"),
+    "daily_logs": ("admin", "admin", "standard", "read", "standard"),
+    "rfis": ("admin", "admin", "standard", "none", "standard"),
+    "reports": ("admin", "admin", "standard", "read", "none"),
+    "budgets": ("admin", "standard", "read", "none", "none"),
+}
+
+# Tries that failed, by the name tried and by where they come from: crews share an address behind their carrier's.
+TRIES_BY_ACCOUNT = Limit("account", quota=10, window_s=900)
+TRIES_BY_ADDRESS = Limit("address", quota=100, window_s=900)
+MAILS_BY_ACCOUNT = Limit("mails-account", quota=3, window_s=3600)
+MAILS_BY_ADDRESS = Limit("mails-address", quota=30, window_s=3600)
+LEAST_PASSWORD = 10  # characters; length is what counts (NIST SP 800-63B)
+MAILED_LIFE = timedelta(days=7)
+QR_LIFE = timedelta(hours=24)
+MOST_USES = 200  # of one QR code
+PIN_TRIES = 5
+RESET_LIFE = timedelta(minutes=30)
+_EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f.]+")
 GRACE = timedelta(seconds=60)  # a reply lost on a bad network must not sign anybody out
 
 
@@ -18,6 +58,80 @@ class Session(msgspec.Struct, frozen=True):
     generation: int
     rotated_at: datetime
     ended_at: datetime | None
+
+
+def level_of(role: str | None, tool: Tool) -> Level:
+    """What a role may do with a tool; nothing for who is no member."""
+    column: dict[str | None, Level] = dict(zip(ROLES, PERMISSIONS[tool], strict=True))
+    return column.get(role, "none")
+
+
+def permissions_of(role: str) -> dict[Tool, Level]:
+    """A role's column of the table."""
+    return {tool: level_of(role, tool) for tool in TOOLS}
+
+
+def permit(role: str | None, tool: Tool, level: Level) -> None:
+    """Raises Problem not_found where the role may not even see the tool, not_allowed where it may, but not do this."""
+    held = level_of(role, tool)
+    if held == "none":
+        raise Problem("not_found")
+    if LEVELS.index(held) < LEVELS.index(level):
+        raise Problem("not_allowed")
+
+
+def permissions_page() -> str:
+    """The table for people, in Markdown."""
+    lines = [
+        "# Who may do what",
+        "",
+        "Written by `make openapi` from the table in `src/buildpeer/modules/identity/rules.py`.",
+        "",
+        "* `none`: it isn't there for them, and asking for it answers 404",
+        "* `read`: see it; doing more answers 403",
+        "* `standard`: work with it",
+        "* `admin`: decide over others' work too",
+        "",
+        "All within the projects that somebody belongs to: owners and managers belong to every project of their",
+        "company. An `inversionista` reads only what is published to investors.",
+        "",
+        f"| tool | {' | '.join(ROLES)} |",
+        f"|---|{'---|' * len(ROLES)}",
+        *(f"| {tool} | {' | '.join(PERMISSIONS[tool])} |" for tool in TOOLS),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def check_password(password: str) -> None:
+    """Raises Problem password_weak for one that is too short."""
+    if len(password) < LEAST_PASSWORD:
+        raise Problem("password_weak", least=LEAST_PASSWORD)
+
+
+def check_email(email: str) -> str:
+    """The one spelling of an address, by which accounts are known. Raises Problem invalid for what isn't one."""
+    spelled = email.strip().lower()
+    if not _EMAIL.fullmatch(spelled) or len(spelled) > 254:
+        raise Problem("invalid", "email must look like ana@example.com")
+    return spelled
+
+
+def check_pin(pin: str) -> str:
+    """Raises Problem invalid for what isn't 6 digits."""
+    if not re.fullmatch(r"[0-9]{6}", pin):
+        raise Problem("invalid", "pin must be 6 digits")
+    return pin
+
+
+def check_invitation(kind: InvitationKind, *, role: Role, uses: int) -> None:
+    """Raises Problem invalid for more uses than a QR code has, or a crew that would be more than a crew.
+
+    A QR code hangs on a wall, so whoever finds it must not get to manage anything by it.
+    """
+    if not 1 <= uses <= MOST_USES:
+        raise Problem("invalid", f"uses must be 1 to {MOST_USES}")
+    if kind == "crew" and role != "empleado_obra":
+        raise Problem("invalid", "a crew joins as empleado_obra")
 
 
 def judge_refresh(session: Session, generation: int, now: datetime) -> Literal["rotate", "repeat", "end", "ended"]:

@@ -13,7 +13,7 @@ from litestar.response import Stream
 from buildpeer.modules.notifications.service import Feed, News, Reset
 from buildpeer.modules.notifications.store import Event
 from buildpeer.platform.errors import Problem
-from buildpeer.platform.http import CallerDep
+from buildpeer.platform.http import CallerDep, used_with
 
 _RETRY_MS = 1000
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -24,6 +24,7 @@ class EventsController(Controller):
 
     path = "/v1/events"
     tags = ("events",)
+    opt = used_with("files")
 
     @get(summary="Follow events", media_type="text/event-stream")
     async def follow(

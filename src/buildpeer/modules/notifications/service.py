@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from buildpeer.modules.notifications.store import Event, Sight
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
+from buildpeer.platform.mail import Letter, Mailer, MailRefused
 from buildpeer.platform.messaging import SQS_BATCH, Queues
 from buildpeer.platform.realtime import Wakeups
 
@@ -25,6 +26,8 @@ STREAM_LIFE_S = 600.0  # a stream ends by itself, so that a deployment or a lost
 PING_S = 15.0
 STREAMS_PER_PERSON = 10  # in one process; a person has a few devices with a few pages open
 MESSAGES_AT_ONCE = 100
+MAILS_AT_ONCE = 20
+MAIL_TRIES = 54  # about two days
 READ_PAUSE_S = 0.05
 _PAGE = 200
 _KEPT = 10_000
@@ -48,14 +51,14 @@ class Feed:
     """The event log as the streams of one process follow it.
 
     What each caller may see is asked of row-level security every time; the events themselves are read once and kept
-    for all who see them, and streams of one person that stand at one position share their reads.
+    for all who see them, and streams of one sign-in that stand at one position share their reads.
     """
 
     def __init__(self, db: Database, wakeups: Wakeups) -> None:
         self._db = db
         self._wakeups = wakeups
         self._known: OrderedDict[int, Event] = OrderedDict()
-        self._reading: dict[tuple[UUID, UUID, int], asyncio.Task[tuple[Sight, list[Event]]]] = {}
+        self._reading: dict[tuple[UUID, UUID, UUID, int], asyncio.Task[tuple[Sight, list[Event]]]] = {}
 
     async def begin(self, *, caller: Caller, after: int | None) -> int:
         """The position at which a stream begins: `after`, or the newest one.
@@ -74,14 +77,18 @@ class Feed:
         """Events that the caller may see, after a position, as they come, for STREAM_LIFE_S.
 
         Nothing is left out and nothing comes twice within a stream. It holds no database connection while it waits,
-        and ends at once when the caller is no longer a member of the tenant or the process is about to stop.
+        and ends at once when the caller's session has ended, when they are no longer a member of the tenant, or when
+        the process is about to stop.
         """
         ends_at = time.monotonic() + STREAM_LIFE_S
         with self._wakeups.listen(caller.tenant_id, caller.person_id) as news:
             yield News(position, [])
             while time.monotonic() < ends_at and not self._wakeups.stopping:
                 news.clear()
-                sight, events = await self._read(caller, position)
+                try:
+                    sight, events = await self._read(caller, position)
+                except Problem:  # the session has ended
+                    return
                 if sight.role is None:
                     return
                 if not sight.pruned <= position <= sight.head:
@@ -99,7 +106,7 @@ class Feed:
                     yield News(position, [])
 
     async def _read(self, caller: Caller, position: int) -> tuple[Sight, list[Event]]:
-        key = (caller.tenant_id, caller.person_id, position)
+        key = (caller.tenant_id, caller.person_id, caller.session_id, position)
         if key not in self._reading:
             self._reading[key] = asyncio.create_task(self._look(caller, position))
             self._reading[key].add_done_callback(lambda _task: self._reading.pop(key))
@@ -135,6 +142,31 @@ async def relay_messages(db: Database, queues: Queues) -> int:
         if taken:
             await store.relayed(tx, taken)
     return len(taken)
+
+
+async def relay_mails(db: Database, mailer: Mailer, *, now: datetime) -> int:
+    """Hand mails of committed transactions to the mail server; returns how many were due.
+
+    A mail is forgotten only once the server has taken it, so a crash in between sends it twice, under one Message-ID.
+    One that the server won't take now comes again, ever more seldom, for two days.
+    """
+    due = await store.lend_mails(db, MAILS_AT_ONCE)
+    sent = await asyncio.gather(*(_mail(mailer, row, now) for row in due))
+    if done := [row["mail_id"] for row, over in zip(due, sent, strict=True) if over]:
+        await store.mails_done(db, done)
+    return len(due)
+
+
+async def _mail(mailer: Mailer, row: Any, now: datetime) -> bool:
+    fields = {name: row[name] for name in ("mail_id", "template", "recipient", "locale", "facts")}
+    try:
+        await mailer.send(Letter(**fields), now=now)
+    except (MailRefused, KeyError, ValueError) as exc:  # refused, or nothing that could ever be sent
+        _log.error("mail_refused", mail_id=str(row["mail_id"]), error=type(exc).__name__)
+    except Exception as exc:
+        _log.warning("mail_not_sent", mail_id=str(row["mail_id"]), tries=row["tries"], error=type(exc).__name__)
+        return row["tries"] >= MAIL_TRIES
+    return True
 
 
 def _batches(waiting: list[Any]) -> Iterator[tuple[str, list[Any]]]:

@@ -45,6 +45,8 @@ where tenant_id = $1 and position = any ($2)
 RELAY = "select tenant_id, position from app.relay_log($1)"
 MESSAGES = "select outbox_id, destination, body from app.relay_messages($1)"
 RELAYED = "select app.relayed($1)"
+LEND_MAILS = "select mail_id, template, recipient, locale, facts, tries from app.lend_mails($1)"
+MAILS_DONE = "select app.mails_done($1)"
 PRUNE = "select app.prune_log($1)"
 
 
@@ -71,6 +73,16 @@ async def messages(tx: Transaction, limit: int) -> list[Any]:
 async def relayed(tx: Transaction, ids: list[int]) -> None:
     """Forget messages that their queue has taken."""
     await tx.run(RELAYED, ids)
+
+
+async def lend_mails(db: Database, limit: int) -> list[Any]:
+    """Mails that are due, each lent for ever longer until `mails_done` ends it."""
+    return await db.call(LEND_MAILS, limit)
+
+
+async def mails_done(db: Database, ids: list[UUID]) -> None:
+    """Forget mails that a server has taken, or never will."""
+    await db.call(MAILS_DONE, ids)
 
 
 async def prune(tx: Transaction, keep: timedelta) -> None:

@@ -4,18 +4,18 @@ from uuid import UUID
 
 import msgspec
 
+from buildpeer.modules.identity import facade as identity
 from buildpeer.modules.projects import store
 from buildpeer.platform.db import Transaction
 from buildpeer.platform.errors import Problem
 
 
 class ProjectAccess(msgspec.Struct, frozen=True):
-    """A project that the caller may see, and the caller's role there."""
+    """A project that the caller may see."""
 
     project_id: UUID
     name: str
     timezone: str
-    role: str
 
 
 async def find_project(tx: Transaction, project_id: UUID) -> ProjectAccess:
@@ -27,3 +27,8 @@ async def find_project(tx: Transaction, project_id: UUID) -> ProjectAccess:
     if row is None:
         raise Problem("not_found")
     return ProjectAccess(**dict(row))
+
+
+async def may_send(tx: Transaction, project_id: UUID, person_id: UUID) -> bool:
+    """Whether a person may send files to a project, as things stand now."""
+    return identity.may_send(await store.role_in(tx, project_id, person_id))

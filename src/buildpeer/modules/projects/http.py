@@ -6,7 +6,17 @@ from litestar import Controller, get
 
 from buildpeer.modules.projects import service
 from buildpeer.modules.projects.service import Project
-from buildpeer.platform.http import DEFAULT_LIMIT, CallerDep, Cursor, DatabaseDep, Limit, Page, page, read_cursor
+from buildpeer.platform.http import (
+    DEFAULT_LIMIT,
+    CallerDep,
+    Cursor,
+    DatabaseDep,
+    Limit,
+    Page,
+    page,
+    read_cursor,
+    used_with,
+)
 
 
 class ProjectsController(Controller):
@@ -14,6 +24,7 @@ class ProjectsController(Controller):
 
     path = "/v1/projects"
     tags = ("projects",)
+    opt = used_with("projects")
 
     @get(summary="List projects")
     async def list_projects(

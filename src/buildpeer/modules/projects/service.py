@@ -6,7 +6,7 @@ import msgspec
 
 from buildpeer.modules.projects import store
 from buildpeer.platform.auth import Caller
-from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.db import Database
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -20,6 +20,6 @@ class Project(msgspec.Struct, frozen=True):
 
 async def list_projects(db: Database, *, caller: Caller, after: tuple[str, UUID] | None, limit: int) -> list[Project]:
     """The caller's projects by name, at most `limit`, after a name and id."""
-    async with db.transaction(Scope(caller.tenant_id, caller.person_id, caller.request_id)) as tx:
+    async with db.transaction(caller.scope) as tx:
         rows = await store.page(tx, after=after, limit=limit)
     return [Project(**dict(row)) for row in rows]

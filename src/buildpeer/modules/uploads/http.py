@@ -29,6 +29,7 @@ from buildpeer.platform.http import (
     StorageDep,
     page,
     read_cursor,
+    used_with,
 )
 from buildpeer.platform.messages import reason_text
 from buildpeer.platform.storage import SignedUrl
@@ -156,6 +157,7 @@ class UploadsController(Controller):
 
     path = "/v1"
     tags = ("uploads",)
+    opt = used_with("files")
 
     @post(
         "/projects/{project_id:uuid}/uploads",

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from buildpeer.modules.identity import facade as identity
 from buildpeer.modules.uploads import rules, store
 from buildpeer.modules.uploads.rules import Judgement, State
 from buildpeer.platform.auth import Caller
@@ -27,8 +28,12 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 async def judge_manifest(db: Database, *, caller: Caller, claims: Sequence[Claim]) -> list[Judged]:
-    """Judge up to MAX_MANIFEST files, in the order asked; whatever isn't the caller's own is `missing`."""
+    """Judge up to MAX_MANIFEST files, in the order asked; whatever isn't the caller's own is `missing`.
+
+    Raises Problem not_found or not_allowed for who may send no files.
+    """
     async with db.transaction(caller.scope) as tx:
+        identity.permit(tx, "files", "standard")
         own = {upload.upload_id: upload for upload in await store.own(tx, [claim.upload_id for claim in claims])}
     judged: list[Judged] = []
     for claim in claims:

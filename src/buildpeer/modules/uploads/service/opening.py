@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from buildpeer import layout
+from buildpeer.modules.identity import facade as identity
 from buildpeer.modules.projects import facade as projects
 from buildpeer.modules.uploads import events, rules, store
 from buildpeer.modules.uploads.rules import NewUpload, Place, Upload
@@ -49,8 +50,8 @@ async def open_uploads(
     refused = [_problem(new) for new in wanted]
     good = [new for new, problem in zip(wanted, refused, strict=True) if problem is None]
     async with db.transaction(caller.scope) as tx:
-        project = await projects.find_project(tx, project_id)
-        rules.check_role(project.role)
+        await projects.find_project(tx, project_id)
+        identity.permit(tx, "files", "standard")
         fresh = await _insert(tx, good, project_id=project_id, bucket=bucket)
         await tx.announce(events.news(events.OPENED, upload) for upload in fresh)
         await link_known(tx, fresh, on_linked=on_linked)

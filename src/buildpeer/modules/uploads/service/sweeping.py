@@ -11,8 +11,9 @@ import structlog
 
 from buildpeer import facts as f
 from buildpeer import wiring
+from buildpeer.modules.projects import facade as projects
 from buildpeer.modules.uploads import rules, store
-from buildpeer.modules.uploads.rules import Upload
+from buildpeer.modules.uploads.rules import State, Upload
 from buildpeer.modules.uploads.service.joining import Held, advance, give_up, look
 from buildpeer.modules.uploads.service.settling import OnReady, become, end
 from buildpeer.platform.db import Database, Scope
@@ -122,26 +123,34 @@ async def _await_bytes(
     Returns what S3 holds then.
     """
     active_at = max(seen.updated_at, held.newest or seen.updated_at)
-    if not held.missing or not rules.is_over(seen, active_at, now=now):
+    over = await _in_vain(db, scope, seen, active_at, now=now) if held.missing else None
+    if over is None:
         idle = await is_idle(wiring.queue_name(wiring.ASSEMBLE, seen.lane))
         held = await advance(db, storage, scope=scope, upload=seen, held=held, now=now, ask=idle)
-        over = False
-    else:
-        over = True
     if held.whole is not None:
         return held
     async with db.transaction(scope) as tx:
         upload = await store.lock(tx, seen.upload_id)
         if upload is None or upload.state in rules.ENDS:
             return held
-        if over and upload == seen:
-            await end(tx, upload, "expired", "never_arrived", now=now)
+        if over is not None and upload == seen:
+            await end(tx, upload, *over, now=now)
         else:
-            over = False
+            over = None
             await store.save(tx, upload, now=upload.updated_at, check_at=rules.next_look(active_at, now=now))
-    if over:
+    if over is not None:
         await give_up(storage, seen)
     return held
+
+
+async def _in_vain(
+    db: Database, scope: Scope, upload: Upload, active_at: datetime, *, now: datetime
+) -> tuple[State, str] | None:
+    """How an upload ends, and why, that lacks bytes which nobody may or will send any more."""
+    async with db.transaction(scope) as tx:
+        if not await projects.may_send(tx, upload.project_id, upload.created_by):
+            return "cancelled", "sender_left"
+    return ("expired", "never_arrived") if rules.is_over(upload, active_at, now=now) else None
 
 
 def _step(upload: Upload) -> wiring.Step:

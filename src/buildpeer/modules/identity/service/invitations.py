@@ -1,0 +1,199 @@
+"""Inviting people by e-mail, crews by a QR code, and joining."""
+
+import secrets
+from datetime import datetime
+from uuid import UUID, uuid4
+
+import msgspec
+
+from buildpeer.modules.identity import rules, store
+from buildpeer.modules.identity.rules import InvitationKind, Role
+from buildpeer.modules.identity.service.devices import NewDevice, read_key
+from buildpeer.modules.identity.service.hashing import hashed, matches
+from buildpeer.modules.identity.service.passwords import token_hash
+from buildpeer.modules.identity.service.sessions import SignedIn, begin_session, memberships_of, person_of
+from buildpeer.platform.auth import Caller, Tokens
+from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.errors import Problem
+from buildpeer.platform.ids import new_id
+from buildpeer.platform.mail import Letter
+from buildpeer.platform.throttle import Throttle
+
+
+class NewInvitation(msgspec.Struct, kw_only=True):
+    """Whom to invite: by `email`; a crew, for `uses` people; or a further device of `person_id`."""
+
+    kind: InvitationKind
+    role: Role = "empleado_obra"
+    projects: list[UUID] = []
+    email: str | None = None
+    person_id: UUID | None = None
+    uses: int = 1
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
+    """An open invitation."""
+
+    invitation_id: UUID
+    kind: InvitationKind
+    email: str | None
+    person_id: UUID | None
+    role: Role
+    projects: list[UUID]
+    created_by: UUID
+    created_at: datetime
+    expires_at: datetime
+    uses_left: int
+
+
+class Invited(msgspec.Struct, frozen=True):
+    """An invitation just made; `link` is shown this once, as a QR code, and null where it went by e-mail."""
+
+    invitation: Invitation
+    link: str | None
+
+
+class Acceptance(msgspec.Struct, kw_only=True):
+    """What somebody joins with: by e-mail a password (and a name, if new), on site a device (and a name, if new)."""
+
+    token: str
+    name: str = ""
+    locale: rules.Locale = "es"
+    password: str = ""
+    device: NewDevice | None = None
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """Signed in; or a device that waits for a manager's approval."""
+
+    signed_in: SignedIn | None
+    device_id: UUID | None
+
+
+async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url: str, now: datetime) -> Invited:
+    """Invite; an e-mail goes out once this has committed, and the link for others is given here alone.
+
+    Raises Problem not_found, not_allowed (only an owner invites an owner) or invalid.
+    """
+    rules.check_invitation(wanted.kind, role=wanted.role, uses=wanted.uses)
+    email = rules.check_email(wanted.email or "") if wanted.kind == "email" else None
+    token = secrets.token_urlsafe(16)  # 128 bits
+    made = Invitation(
+        invitation_id=uuid4(),
+        kind=wanted.kind,
+        email=email,
+        person_id=wanted.person_id if wanted.kind == "device" else None,
+        role=wanted.role,
+        projects=wanted.projects,
+        created_by=caller.person_id,
+        created_at=now,
+        expires_at=now + (rules.MAILED_LIFE if email else rules.QR_LIFE),
+        uses_left=wanted.uses if wanted.kind == "crew" else 1,
+    )
+    link = f"{web_url}/join#{token}"
+    async with db.transaction(caller.scope) as tx:
+        rules.permit(tx.role, "people", "admin" if wanted.role == "owner" else "standard")
+        if wanted.kind == "device" and (not made.person_id or await store.member(tx, made.person_id) is None):
+            raise Problem("not_found")
+        await store.add_invitation(tx, made)
+        await store.add_token(tx, token_hash(token), made.invitation_id)
+        if email:
+            tenant = next(t for t in await memberships_of(tx) if t.tenant_id == caller.tenant_id)
+            inviter = await person_of(tx)
+            facts = {"link": link, "tenant": tenant.name, "inviter": inviter.name, "days": rules.MAILED_LIFE.days}
+            letter = Letter(
+                mail_id=new_id(), template="invitation", recipient=email, locale=inviter.locale, facts=facts
+            )
+            await tx.mail(letter)
+    return Invited(made, None if email else link)
+
+
+async def list_invitations(db: Database, *, caller: Caller, now: datetime) -> list[Invitation]:
+    """Invitations that can still be accepted, the newest first."""
+    async with db.transaction(caller.scope) as tx:
+        rules.permit(tx.role, "people", "standard")
+        rows = await store.invitations(tx, now)
+    return [Invitation(**dict(row)) for row in rows]
+
+
+async def revoke_invitation(db: Database, *, caller: Caller, invitation_id: UUID, now: datetime) -> None:
+    """Let nobody else join by it; revoking again changes nothing. Raises Problem not_found or not_allowed."""
+    async with db.transaction(caller.scope) as tx:
+        rules.permit(tx.role, "people", "standard")
+        if not await store.revoke_invitation(tx, invitation_id, now):
+            raise Problem("not_found")
+
+
+async def accept(
+    db: Database,
+    throttle: Throttle,
+    tokens: Tokens,
+    *,
+    wanted: Acceptance,
+    address: str,
+    now: datetime,
+    request_id: str,
+) -> Joined:
+    """Join by an invitation, and sign in; a further device waits for a manager instead.
+
+    Raises Problem link_expired, bad_credentials (the address has an account with another password), password_weak,
+    invalid or too_many_tries.
+    """
+    await throttle.take(rules.TRIES_BY_ADDRESS, address)
+    hash_ = token_hash(wanted.token)
+    async with db.across_tenants() as tx:
+        found = await store.find_invitation(tx, hash_, now)
+    if found is None:
+        raise Problem("link_expired")
+    password_hash = await _password(throttle, wanted, found["email"], found["known_person"], found["password_hash"])
+    device = wanted.device if found["kind"] != "email" else None
+    if found["kind"] != "email" and device is None:
+        raise Problem("invalid", "device is needed to join by this invitation")
+    if not found["known_person"] and not 1 <= len(wanted.name.strip()) <= 200:
+        raise Problem("invalid", "name is needed")
+    device_id = uuid4() if device else None
+    key = read_key(device.public_key) if device else None
+    pin_hash = await hashed(rules.check_pin(device.pin)) if device else None
+    person_id: UUID = found["known_person"] or uuid4()
+    tenant_id: UUID = found["tenant_id"]
+    async with db.across_tenants() as tx:
+        await tx.serve(Scope(None, person_id, request_id))
+        good = await store.accept_invitation(
+            tx,
+            hash_,
+            now,
+            name=wanted.name.strip(),
+            locale=wanted.locale,
+            password_hash=password_hash,
+            device=(device_id, device.name if device else None, key, pin_hash),
+        )
+        if not good:
+            raise Problem("link_expired")
+        await tx.serve(Scope(tenant_id, person_id, request_id))
+        if device_id:
+            await store.audit_device(tx, "device_joined", device_id)
+        else:
+            await store.audit_person(tx, "joined", person_id)
+    await throttle.give_back(rules.TRIES_BY_ADDRESS, address)
+    if found["kind"] == "device":
+        return Joined(None, device_id)
+    scope = Scope(tenant_id, person_id, request_id)
+    name = device.name if device else ""
+    signed_in = await begin_session(db, tokens, scope=scope, device=name, device_id=device_id, now=now)
+    return Joined(signed_in, device_id)
+
+
+async def _password(
+    throttle: Throttle, wanted: Acceptance, email: str | None, known: UUID | None, password_hash: str | None
+) -> str | None:
+    """The hash for a new account; None where the right password of one that is there was given, or none is needed."""
+    if email is None:
+        return None
+    if known is None:
+        rules.check_password(wanted.password)
+        return await hashed(wanted.password)
+    await throttle.take(rules.TRIES_BY_ACCOUNT, email)
+    if not await matches(password_hash, wanted.password):
+        raise Problem("bad_credentials")
+    await throttle.give_back(rules.TRIES_BY_ACCOUNT, email)
+    return None

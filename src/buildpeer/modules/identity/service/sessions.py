@@ -1,0 +1,233 @@
+"""Signing in, staying signed in, working in another tenant, signing out."""
+
+from datetime import datetime
+from uuid import UUID, uuid4
+
+import msgspec
+
+from buildpeer.modules.identity import rules, store
+from buildpeer.modules.identity.rules import Level, Tool
+from buildpeer.modules.identity.service.hashing import matches
+from buildpeer.platform.auth import ACCESS_LIFE, REFRESH_LIFE, Caller, RefreshClaim, Tokens
+from buildpeer.platform.db import Database, Scope, Transaction
+from buildpeer.platform.errors import Problem
+from buildpeer.platform.realtime import Wakeups
+from buildpeer.platform.throttle import Throttle
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """A tenant and what the person is in it."""
+
+    tenant_id: UUID
+    name: str
+    role: str
+
+
+class Person(msgspec.Struct, frozen=True):
+    """A person as the person sees it; crews have no e-mail."""
+
+    person_id: UUID
+    email: str | None
+    name: str
+    locale: str
+
+
+class SignedIn(msgspec.Struct, frozen=True):
+    """Everything a device needs to work as somebody; `expires_in` in seconds."""
+
+    access_token: str
+    expires_in: int
+    refresh_token: str
+    person: Person
+    tenant: Membership
+    tenants: list[Membership]
+
+
+class Entered(msgspec.Struct, frozen=True):
+    """A new access token, bound to another tenant; the refresh token stays the same. `expires_in` in seconds."""
+
+    access_token: str
+    expires_in: int
+    tenant: Membership
+    permissions: dict[Tool, Level]
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """Where somebody is signed in; `last_seen_at` is true to within an access token's life."""
+
+    session_id: UUID
+    device: str
+    tenant_id: UUID
+    created_at: datetime
+    last_seen_at: datetime
+    current: bool
+
+
+async def sign_in(
+    db: Database,
+    throttle: Throttle,
+    tokens: Tokens,
+    *,
+    email: str,
+    password: str,
+    device: str,
+    address: str,
+    now: datetime,
+    request_id: str,
+) -> SignedIn:
+    """Begin a session in the first of the person's tenants, on a device of this name.
+
+    Raises Problem bad_credentials, the same and as slowly whether the account or the password is wrong; or
+    too_many_tries, after as many for an account that isn't there. Only tries that fail count.
+    """
+    counted = ((rules.TRIES_BY_ADDRESS, address), (rules.TRIES_BY_ACCOUNT, email.strip().lower()))
+    for limit, key in counted:
+        await throttle.take(limit, key)
+    async with db.across_tenants() as tx:
+        login = await store.find_login(tx, email.strip())
+    if not await matches(login[1] if login else None, password) or login is None:
+        async with db.across_tenants(request_id) as tx:
+            await store.record_failed_sign_in(tx, email.strip())
+        raise Problem("bad_credentials")
+    for limit, key in counted:
+        await throttle.give_back(limit, key)
+    person_id = login[0]
+    return await begin_session(db, tokens, scope=Scope(None, person_id, request_id), device=device, now=now)
+
+
+async def begin_session(
+    db: Database, tokens: Tokens, *, scope: Scope, device: str, now: datetime, device_id: UUID | None = None
+) -> SignedIn:
+    """Begin a session of somebody who has proved who they are: in the scope's tenant, or else in their first one.
+
+    Raises Problem bad_credentials for who belongs to no tenant.
+    """
+    session_id = uuid4()
+    async with db.transaction(msgspec.structs.replace(scope, tenant_id=None)) as tx:
+        tenants = await memberships_of(tx)
+        if not tenants:
+            raise Problem("bad_credentials")
+        tenant = next((t for t in tenants if t.tenant_id == scope.tenant_id), tenants[0])
+        await tx.serve(msgspec.structs.replace(scope, tenant_id=tenant.tenant_id))
+        await store.add_session(
+            tx, session_id=session_id, tenant_id=tenant.tenant_id, device=device, device_id=device_id, now=now
+        )
+        await store.audit(tx, "sign_in", session_id)
+        person = await person_of(tx)
+    claim = RefreshClaim(person.person_id, session_id, 0)
+    return _signed_in(tokens, claim, person=person, tenant=tenant, tenants=tenants, issued_at=now, now=now)
+
+
+async def refresh(db: Database, tokens: Tokens, *, token: str, now: datetime, request_id: str) -> SignedIn:
+    """Exchange a refresh token for the next one.
+
+    The token before the newest gets the same successor for a minute, since its reply may have been lost. Reuse after
+    that ends the session. Raises Problem session_ended.
+    """
+    claim = tokens.read_refresh(token, now=now)
+    async with db.transaction(Scope(None, claim.person_id, request_id)) as tx:
+        session = await store.lock_session(tx, claim.session_id)
+        verdict = "ended" if session is None else rules.judge_refresh(session, claim.generation, now)
+        if verdict == "rotate":
+            await store.rotate_session(tx, claim.session_id, now)
+        elif session is not None and verdict == "end":
+            await store.end_session(tx, claim.session_id, now)
+            await tx.serve(Scope(session.tenant_id, claim.person_id, request_id))
+            await store.audit(tx, "session_reused", claim.session_id)
+    if session is None or verdict in ("end", "ended"):
+        raise Problem("session_ended")
+    tenants = await _memberships(db, claim.person_id, request_id)
+    if not tenants:
+        raise Problem("session_ended")
+    tenant = next((t for t in tenants if t.tenant_id == session.tenant_id), tenants[0])
+    issued_at = now if verdict == "rotate" else session.rotated_at
+    successor = RefreshClaim(claim.person_id, claim.session_id, claim.generation + 1)
+    async with db.transaction(Scope(None, claim.person_id, request_id)) as tx:
+        person = await person_of(tx)
+    return _signed_in(tokens, successor, person=person, tenant=tenant, tenants=tenants, issued_at=issued_at, now=now)
+
+
+async def sign_out(db: Database, *, caller: Caller, now: datetime) -> None:
+    """End the caller's session; its tokens are worth nothing from now on."""
+    async with db.transaction(caller.scope) as tx:
+        await store.end_session(tx, caller.session_id, now)
+        await store.audit(tx, "sign_out", caller.session_id)
+
+
+async def enter_tenant(db: Database, tokens: Tokens, *, caller: Caller, tenant_id: UUID, now: datetime) -> Entered:
+    """Go on in another of the caller's tenants, with the same session.
+
+    Raises Problem not_found where the caller is no member.
+    """
+    there = msgspec.structs.replace(caller, tenant_id=tenant_id)
+    async with db.transaction(there.scope) as tx:
+        tenant = next((t for t in await memberships_of(tx) if t.tenant_id == tenant_id), None)
+        if tenant is None:
+            raise Problem("not_found")
+        await store.move_session(tx, caller.session_id, tenant_id)
+        await store.audit(tx, "tenant_entered", caller.session_id)
+    return Entered(
+        access_token=tokens.access(there, now=now),
+        expires_in=int(ACCESS_LIFE.total_seconds()),
+        tenant=tenant,
+        permissions=rules.permissions_of(tenant.role),
+    )
+
+
+async def list_sessions(db: Database, *, caller: Caller, now: datetime) -> list[Device]:
+    """Where the caller is signed in, the latest seen first."""
+    async with db.transaction(caller.scope) as tx:
+        rows = await store.sessions(tx, now - REFRESH_LIFE)
+    return [Device(**dict(row), current=row["session_id"] == caller.session_id) for row in rows]
+
+
+async def revoke_session(db: Database, wakeups: Wakeups, *, caller: Caller, session_id: UUID, now: datetime) -> None:
+    """End one of the caller's sessions, with its streams; ending it again changes nothing.
+
+    Raises Problem not_found.
+    """
+    async with db.transaction(caller.scope) as tx:
+        tenant_id = await store.end_session(tx, session_id, now)
+        if tenant_id is None:
+            raise Problem("not_found")
+        await store.audit(tx, "session_revoked", session_id)
+    await wakeups.publish([tenant_id])
+
+
+async def memberships_of(tx: Transaction) -> list[Membership]:
+    """The tenants of the transaction's person, by name."""
+    return [Membership(row["tenant_id"], row["name"], row["role"]) for row in await store.memberships(tx)]
+
+
+async def person_of(tx: Transaction) -> Person:
+    """The transaction's person. Raises Problem session_ended for one who is gone."""
+    row = await store.person(tx, tx.person_id)
+    if row is None:
+        raise Problem("session_ended")
+    return Person(**dict(row))
+
+
+async def _memberships(db: Database, person_id: UUID, request_id: str) -> list[Membership]:
+    async with db.transaction(Scope(None, person_id, request_id)) as tx:
+        return await memberships_of(tx)
+
+
+def _signed_in(
+    tokens: Tokens,
+    claim: RefreshClaim,
+    *,
+    person: Person,
+    tenant: Membership,
+    tenants: list[Membership],
+    issued_at: datetime,
+    now: datetime,
+) -> SignedIn:
+    caller = Caller(claim.person_id, tenant.tenant_id, claim.session_id)
+    return SignedIn(
+        access_token=tokens.access(caller, now=now),
+        expires_in=int(ACCESS_LIFE.total_seconds()),
+        refresh_token=tokens.refresh(claim, issued_at=issued_at),
+        person=person,
+        tenant=tenant,
+        tenants=tenants,
+    )

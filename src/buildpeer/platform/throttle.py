@@ -1,0 +1,92 @@
+"""How often somebody may try: counted in Valkey for all processes, and in this one alone while Valkey is away.
+
+A fixed window per name and key. The headers are those of draft-ietf-httpapi-ratelimit-headers-10.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+
+import redis.asyncio as valkey
+import redis.exceptions
+import structlog
+
+from buildpeer.platform.errors import Problem
+from buildpeer.platform.limits import Limit
+
+_KEPT = 100_000
+_log = structlog.get_logger()
+
+
+class Throttle:
+    """Counts tries. While Valkey is away each process counts for itself, with the same limits: N processes let through
+    at most N times as many, and nobody is kept out because a cache is down.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._valkey = valkey.Redis.from_url(url, socket_connect_timeout=0.5, socket_timeout=0.5)
+        self._local: dict[str, tuple[int, float]] = {}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._valkey.aclose()
+
+    async def take(self, limit: Limit, key: str) -> None:
+        """Count a try by `key`, which is kept as a hash only.
+
+        Raises Problem too_many_tries, with the seconds to wait, once there were more than the limit allows.
+        """
+        count, left_s = await self._count(_name(limit, key), limit.window_s)
+        if count > limit.quota:
+            problem = Problem("too_many_tries", retry_after_s=left_s)
+            problem.headers = headers(limit, left_s)
+            raise problem
+
+    async def give_back(self, limit: Limit, key: str) -> None:
+        """Uncount a try that turned out to be a good one."""
+        name = _name(limit, key)
+        if name in self._local:
+            count, ends_at = self._local[name]
+            self._local[name] = (count - 1, ends_at)
+        try:
+            async with self._valkey.pipeline() as pipe:  # a key that has gone meanwhile comes back for no longer
+                pipe.set(name, 1, ex=limit.window_s, nx=True)
+                pipe.decr(name)
+                await pipe.execute()
+        except (redis.exceptions.RedisError, OSError) as exc:
+            _log.warning("throttle_is_local", error=str(exc))
+
+    async def _count(self, name: str, window_s: int) -> tuple[int, int]:
+        try:
+            async with self._valkey.pipeline() as pipe:
+                pipe.set(name, 0, ex=window_s, nx=True)
+                pipe.incr(name)
+                pipe.ttl(name)
+                _, count, left_s = await pipe.execute()
+            return int(count), max(int(left_s), 1)
+        except (redis.exceptions.RedisError, OSError) as exc:
+            _log.warning("throttle_is_local", error=str(exc))
+            return self._count_here(name, window_s)
+
+    def _count_here(self, name: str, window_s: int) -> tuple[int, int]:
+        now = time.monotonic()
+        if len(self._local) >= _KEPT:
+            self._local = {key: kept for key, kept in self._local.items() if kept[1] > now}
+        count, ends_at = self._local.get(name, (0, 0.0))
+        if ends_at <= now:
+            count, ends_at = 0, now + window_s
+        self._local[name] = (count + 1, ends_at)
+        return count + 1, max(round(ends_at - now), 1)
+
+
+def headers(limit: Limit, left_s: int) -> Mapping[str, str]:
+    """What to tell somebody who has used a limit up."""
+    return {
+        "retry-after": str(left_s),
+        "ratelimit-policy": f'"{limit.name}";q={limit.quota};w={limit.window_s}',
+        "ratelimit": f'"{limit.name}";r=0;t={left_s}',
+    }
+
+
+def _name(limit: Limit, key: str) -> str:
+    return f"buildpeer:tries:{limit.name}:{hashlib.sha256(key.encode()).hexdigest()}"
