@@ -42,6 +42,7 @@ CODES: dict[str, Code] = {
     "batch_empty": Code(422, "No uploads in the call"),
     "file_empty": Code(422, "The file is empty"),
     "file_too_large": Code(422, "The file is too large"),
+    "quota_exceeded": Code(403, "The company's storage is full"),
     "name_invalid": Code(422, "The name can't be a file name"),
     "id_invalid": Code(422, "The id is not a UUIDv7"),
     "password_weak": Code(422, "The password is too short"),

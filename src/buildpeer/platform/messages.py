@@ -123,6 +123,11 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "O arquivo é grande demais: o limite para este tipo é de {limit_mib} MiB.",
         "en": "The file is too large: the limit for this kind is {limit_mib} MiB.",
     },
+    "quota_exceeded": {
+        "es": "El almacenamiento de la empresa está lleno; este archivo ya no cabe.",
+        "pt": "O armazenamento da empresa está cheio; este arquivo não cabe mais.",
+        "en": "The company's storage is full; there is no room for this file.",
+    },
     "name_invalid": {
         "es": "Un nombre tiene de 1 a 255 caracteres, sin barras ni caracteres de control.",
         "pt": "Um nome tem de 1 a 255 caracteres, sem barras nem caracteres de controle.",

@@ -258,6 +258,11 @@ class UploadsController(Controller):
         """Cancel one's own upload while it still awaits bytes."""
         return view(await service.cancel(db, storage, caller=caller, upload_id=upload_id, now=now), language, now)
 
+    @get("/storage", summary="What the company's files weigh")
+    async def get_storage(self, caller: CallerDep, db: DatabaseDep) -> rules.Storage:
+        """Bytes of the company's files, those on their way included, and how many it may have."""
+        return await service.storage_of(db, caller=caller)
+
     @get("/uploads/{upload_id:uuid}", summary="One upload")
     async def get_upload(
         self,

@@ -121,6 +121,13 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
         return self.state == "duplicate" or (self.derived is not None and self.derived.sha256 == self.sha256.hex())
 
 
+class Storage(msgspec.Struct, frozen=True):
+    """What a company's files weigh, those on their way included, and how much they may; no limit: null."""
+
+    used_bytes: int
+    limit_bytes: int | None
+
+
 class Place(msgspec.Struct, frozen=True):
     """Whom an object's key concerns."""
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from buildpeer.facts import Rendition
-from buildpeer.modules.uploads.rules import NewUpload, Upload
+from buildpeer.modules.uploads.rules import NewUpload, Storage, Upload
 from buildpeer.platform.db import Database, Transaction, record, records
 
 _COLUMNS = """
@@ -63,6 +63,11 @@ update uploads set state = 'cancelled', reason = 'cancelled_by_sender', updated_
 where tenant_id = $1 and upload_id = $2 and state in ('requested', 'receiving')
 returning {_COLUMNS}
 """  # noqa: S608
+STORAGE_LEFT = "select app.storage_left()"
+STORAGE = """
+select coalesce(s.bytes, 0) as used_bytes, t.storage_limit_bytes as limit_bytes
+from tenants t left join storage_totals s using (tenant_id) where t.tenant_id = $1
+"""
 IS_BUSY = "select app.has_more_open_uploads_than($1)"
 DUE = "select tenant_id, upload_id from app.due_uploads($1)"
 LINK_KNOWN = "select upload_id, document_id, added from app.link_known($1)"
@@ -229,6 +234,16 @@ async def cancel(tx: Transaction, upload_id: UUID, *, now: datetime) -> Upload |
     """Cancel an upload that still awaits bytes; None if it doesn't."""
     row = await tx.one(CANCEL, tx.tenant_id, upload_id, now)
     return None if row is None else record(row, Upload)
+
+
+async def storage_left(tx: Transaction) -> int | None:
+    """How many bytes the tenant may still open uploads for, nobody else until this transaction ends; None: any."""
+    return await tx.value(STORAGE_LEFT)
+
+
+async def storage(tx: Transaction) -> Storage:
+    """What the tenant's files weigh."""
+    return record(await tx.one(STORAGE, tx.tenant_id), Storage)
 
 
 async def is_busy(tx: Transaction, most: int) -> bool:

@@ -3,7 +3,7 @@
 from buildpeer.modules.uploads.service.joining import part_assembled
 from buildpeer.modules.uploads.service.linking import OnLinked
 from buildpeer.modules.uploads.service.manifest import Claim, Judged, judge_manifest
-from buildpeer.modules.uploads.service.opening import Opened, cancel, list_uploads, open_uploads
+from buildpeer.modules.uploads.service.opening import Opened, cancel, list_uploads, open_uploads, storage_of
 from buildpeer.modules.uploads.service.orphans import (
     Buckets,
     Looked,
@@ -54,5 +54,6 @@ __all__ = [
     "received",
     "sign_pieces",
     "sign_whole",
+    "storage_of",
     "sweep",
 ]

@@ -44,7 +44,8 @@ async def open_uploads(
     """Open up to MAX_BATCH uploads in one transaction, each with a verdict of its own, in the order asked.
 
     Idempotent by upload id: the same id, caller and content give the same answer again, anything else `conflict`.
-    Content that the caller may read already is linked to, and ends as `duplicate`.
+    Content that the caller may read already is linked to, and ends as `duplicate`. What the company's storage takes no
+    more is rejected; smaller files after it may still fit.
     The first URLS_PER_BATCH that await bytes come with a write URL. Raises Problem not_found, not_allowed.
     """
     refused = [_problem(new) for new in wanted]
@@ -52,16 +53,19 @@ async def open_uploads(
     async with db.transaction(caller.scope) as tx:
         await projects.find_project(tx, project_id)
         identity.permit(tx, "files", "standard")
-        fresh = await _insert(tx, good, project_id=project_id, bucket=bucket)
+        fitting = await _fitting(tx, good)
+        fresh = await _insert(tx, fitting, project_id=project_id, bucket=bucket)
         await tx.announce(events.news(events.OPENED, upload) for upload in fresh)
         await link_known(tx, fresh, on_linked=on_linked)
         known = {upload.upload_id: upload for upload in await store.by_ids(tx, [n.upload_id for n in good])}
-    unanswered = {upload.upload_id for upload in fresh}
+    taken, unanswered = {new.upload_id for new in fitting}, {upload.upload_id for upload in fresh}
     opened: list[Opened] = []
     for new, problem in zip(wanted, refused, strict=True):
         upload = known.get(new.upload_id)
         if problem is not None:
             opened.append(Opened(new.upload_id, "rejected", problem=problem))
+        elif new.upload_id not in taken:
+            opened.append(Opened(new.upload_id, "rejected", problem=Problem("quota_exceeded")))
         elif upload is None or not rules.same_content(upload, new, project_id=project_id, person_id=caller.person_id):
             opened.append(Opened(new.upload_id, "conflict", problem=Problem("upload_conflict")))
         else:
@@ -70,6 +74,16 @@ async def open_uploads(
             unanswered.discard(new.upload_id)
             opened.append(Opened(new.upload_id, verdict, upload))
     return _with_urls(storage, opened)
+
+
+async def storage_of(db: Database, *, caller: Caller) -> rules.Storage:
+    """What the caller's company stores, and may.
+
+    Raises Problem not_found for who has nothing to do with the company's affairs.
+    """
+    async with db.transaction(caller.scope) as tx:
+        identity.permit(tx, "company", "read")
+        return await store.storage(tx)
 
 
 async def list_uploads(
@@ -105,6 +119,23 @@ async def cancel(db: Database, storage: Storage, *, caller: Caller, upload_id: U
     if upload.state != "cancelled":
         raise Problem("upload_closed")
     return upload
+
+
+async def _fitting(tx: Transaction, new: Sequence[NewUpload]) -> list[NewUpload]:
+    """Those that the company's storage still takes, in the order asked; what is open already weighs nothing more."""
+    left = await store.storage_left(tx)
+    if left is None:
+        return list(new)
+    known = {upload.upload_id for upload in await store.by_ids(tx, [n.upload_id for n in new])}
+    fitting: list[NewUpload] = []
+    for each in new:
+        if each.upload_id not in known:
+            if each.size_bytes > left:
+                continue
+            left -= each.size_bytes
+            known.add(each.upload_id)
+        fitting.append(each)
+    return fitting
 
 
 async def _insert(tx: Transaction, new: Sequence[NewUpload], *, project_id: UUID, bucket: str) -> list[Upload]:
