@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from buildpeer.client.ranges import CELL, Range, merged, total, without
+from buildpeer.client.ranges import CELL, Range, chunks, merged, total, without
 
 ENDS = {"ready", "duplicate", "quarantined", "unscannable", "mismatched", "failed", "cancelled", "expired"}
 REASONS = {"es": "Contiene un virus.", "pt": "Contém um vírus.", "en": "It contains a virus."}
@@ -338,7 +338,21 @@ class Fake:
         assert 1 <= len(asked) <= 1000
         if self.poison & {u["name"] for u in asked}:
             return problem(400, "invalid_request", "Invalid request", "A name is too long.")
-        return ok({"results": [await self._open_one(u, project_id, n) for n, u in enumerate(asked)]})
+        results = [await self._open_one(u, project_id, n) for n, u in enumerate(asked)]
+        length, left = request.json.get("chunk_length", 0), 50
+        for result in results if length else ():
+            upload = result["upload"]
+            if upload and upload["state"] in ("requested", "receiving") and upload["size_bytes"] > length:
+                result["chunks"] = self._first_chunks(upload["upload_id"], length, min(16, left))
+                left -= len(result["chunks"])
+                self.uploads[upload["upload_id"]]["state"] = upload["state"] = "receiving"
+        return ok({"results": results})
+
+    def _first_chunks(self, upload_id: str, length: int, most: int) -> list[dict[str, Any]]:
+        everything = Range(0, self.uploads[upload_id]["size_bytes"])
+        found = chunks([everything], size=everything.length, part=self.part_size, longest=length)[:most]
+        places = [{"offset": each.offset, "length": each.length} for each in found]
+        return [place | {"put": self._sign_chunk(upload_id, **place)} for place in places]
 
     async def _open_one(self, asked: dict[str, Any], project_id: str, n: int) -> dict[str, Any]:
         result: dict[str, Any] = {"upload_id": asked["upload_id"], "upload": None, "put": None, "problem": None}

@@ -104,6 +104,10 @@ class Board:
         """The files at this stage."""
         return [item for item in self._items.values() if item.stage == stage]
 
+    def unfinished(self) -> list[Item]:
+        """The announced files that have no outcome yet."""
+        return [item for item in self._items.values() if item.outcome is None]
+
     def stage(self, item: Item, stage: Stage) -> None:
         """The file is at this stage now."""
         if item.stage != stage:

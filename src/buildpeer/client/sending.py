@@ -10,24 +10,25 @@ import bisect
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Generator, Sequence
 from typing import TypeVar
 
 import httpx
 
 from buildpeer.client.api import Api
-from buildpeer.client.delivery import Flight, Line, PartsLostError, Pulse, StorageError, UrlRefusedError, deliver
+from buildpeer.client.delivery import Flight, PartsLostError, Pulse, StorageError, UrlRefusedError, deliver
 from buildpeer.client.errors import ApiError, ClientError, NetworkError
 from buildpeer.client.files import FileChangedError
 from buildpeer.client.items import Board, Item
 from buildpeer.client.learnt import Learnt, Network
-from buildpeer.client.ranges import total
-from buildpeer.client.shapes import Opened, Put, Sent, Upload
+from buildpeer.client.line import Line
+from buildpeer.client.ranges import Range, total
+from buildpeer.client.shapes import NewUpload, Opened, Put, Sent, Upload
 from buildpeer.client.transfer import PART, Piece, Transfer
 
 T = TypeVar("T")
 
-_REPORT_S = 2.0
+_REPORT_S = 4.0  # a report costs a slow link as much as a hundredth of what it carries meanwhile
 _REPORTED = 200
 _SIGNED = 64  # ranges at a time
 
@@ -44,6 +45,7 @@ class Sender:
         self._count = 0
         self._flights: dict[Flight, tuple[Transfer, asyncio.Task[None]]] = {}
         self._signing: set[Item] = set()
+        self._asking: dict[Item, asyncio.Future[Upload]] = {}
         self._ahead = 0  # pieces that have permission and don't fly yet
         self._lines: list[Line] = []
         self._pulse = Pulse()
@@ -70,6 +72,22 @@ class Sender:
             for line in self._lines:
                 await line.close()
 
+    def warm(self, sizes: Sequence[int]) -> None:
+        """Connect to where S3 was last time while these files are hashed and opened; nothing is sent there."""
+        link = self._network.link
+        pieces = sum(1 if link.whole(size) else math.ceil(size / link.chunk) for size in sizes)
+        for _ in range(min(link.connections, pieces) if self._learnt.storage else 0):
+            line = Line(self._context)
+            line.dial(self._learnt.storage)
+            self._lines.append(line)
+
+    async def open(self, project_id: str, uploads: Sequence[NewUpload]) -> list[Opened]:
+        """Announce these files, with the wish for their first chunks where they will travel in chunks."""
+        link = self._network.link
+        cut = any(not link.whole(min(new.size_bytes, PART)) for new in uploads)
+        call = self._api.open_uploads(project_id, uploads, chunk_length=link.chunk if cut else 0)
+        return await self.reaching(call)
+
     async def send(self, item: Item, opened: Opened) -> None:
         """Send what the server lacks; on return it has all of the file's bytes, or has closed the upload.
 
@@ -80,6 +98,9 @@ class Sender:
         item.transfer = Transfer(size, parts.size if parts else PART, opened.put)
         if opened.verdict == "known":  # an earlier push may have sent some of it
             await self._ask(item)
+        if not self._network.link.whole(min(size, item.transfer.part)):
+            first = [(Piece("chunk", Range(each.offset, each.length)), each.put) for each in opened.chunks]
+            item.transfer.permitted = [(piece, put) for piece, put in first if item.transfer.needs(piece)]
         failures, fewest = 0, size + 1
         while True:
             with contextlib.suppress(PartsLostError):  # completion tells what is left
@@ -119,6 +140,7 @@ class Sender:
         self._count += 1
         place = (item.file.size, self._count, item)
         bisect.insort(self._files, place)
+        self._ahead += len(transfer.permitted)
         self._board.stage(item, "queued")
         self._turn()
         try:
@@ -145,7 +167,12 @@ class Sender:
         return None
 
     async def _ask(self, item: Item) -> None:
-        upload: Upload = await self.reaching(self._api.upload(item.upload_id))
+        """Hear what S3 holds of it; who asks meanwhile, for another piece, shares the answer."""
+        if item not in self._asking:
+            asking = asyncio.ensure_future(self.reaching(self._api.upload(item.upload_id)))
+            asking.add_done_callback(lambda _: self._asking.pop(item))
+            self._asking[item] = asking
+        upload = await asyncio.shield(self._asking[item])
         self._board.heard(upload)
         item.transfer.has(upload.received or ())
 
@@ -265,6 +292,7 @@ class Sender:
         try:
             await deliver(flight, put, url, piece.what, path=item.path, wanted=item.file)
             ended = True
+            self._learnt.went_to(url)
         except (ClientError, FileChangedError, OSError) as exc:
             error = exc
             ended = isinstance(error, NetworkError) and flight.left > 0
@@ -305,7 +333,7 @@ class Sender:
 
     async def _cut(self, item: Item, piece: Piece, put: Put, flight: Flight, error: NetworkError) -> None:
         """The network failed this piece. One cut is nobody's fault; several in a row mean that nothing gets through."""
-        transfer = item.transfer
+        transfer, perhaps_there = item.transfer, flight.perhaps_there
         transfer.resting.add(piece)
         try:
             await flight.line.renew()
@@ -320,7 +348,7 @@ class Sender:
                 self._later(self._blocked_until - now)
                 self._wait(item, "network")
             self._network = self._learnt.here()
-            if flight.left >= piece.what.length:  # perhaps only the answer was lost
+            if perhaps_there:  # and only the answer was lost
                 await self._ask(item)
                 if item.arrived or transfer.complete:
                     _end(transfer)
