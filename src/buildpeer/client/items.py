@@ -50,6 +50,7 @@ class Item(msgspec.Struct, eq=False):
     waits_for: str = ""  # while pausing: `network` or `server`
     outcome: Outcome | None = None
     asked_at: float = 0.0
+    checking_at: float = 0.0  # since when
     moved: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
     @property

@@ -232,7 +232,7 @@ class _Push:
                 await self._conclude(item, upload)
                 return
             if item.stage != "checking":
-                item.asked_at = time.monotonic()
+                item.checking_at = time.monotonic()
             self.board.stage(item, "checking")
             left = self.board.news_at + self.timeout_s - time.monotonic()
             if left <= 0:
@@ -336,8 +336,8 @@ class _Push:
                 await self._ask_after(item)
 
     async def _ask_after(self, item: Item) -> None:
-        quiet_s = time.monotonic() - item.asked_at
-        lost = item.transfer.sent_whole and not item.arrived and quiet_s >= _LOOK_S
+        item.asked_at = time.monotonic()
+        lost = item.transfer.sent_whole and not item.arrived and item.asked_at - item.checking_at >= _LOOK_S
         try:
             # completion has the server look at S3 at once, though no event came from there
             self.board.heard(await (self.api.complete if lost else self.api.upload)(item.upload_id))
