@@ -231,7 +231,13 @@ class Sender:
         if not alone and time.monotonic() - self._pulse.moved_at > _ALIVE_S:
             return
         for flight, sending in list(self._flights.items()):
-            if flight.silent and sending.piece.form == "chunk" and not self._twins(sending.item, sending.piece, flight):
+            needed = not sending.task.cancelling() and not sending.item.transfer.done.done()
+            if (
+                needed
+                and flight.silent
+                and sending.piece.form == "chunk"
+                and not self._twins(sending.item, sending.piece, flight)
+            ):
                 self._launch(sending.item, sending.piece, sending.put)
                 return
 
