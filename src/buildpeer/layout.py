@@ -71,6 +71,17 @@ def check_chunk(size_bytes: int, chunk: Range) -> None:
         )
 
 
+def first_chunks(size_bytes: int, length: int, most: int) -> list[Range]:
+    """The chunks of a file from its beginning, at most so many, each `length` bytes long unless a part ends before."""
+    found: list[Range] = []
+    offset = 0
+    while offset < size_bytes and len(found) < most:
+        part = part_range(size_bytes, part_of(offset))
+        found.append(Range(offset, min(length, part.end - offset)))
+        offset = found[-1].end
+    return found
+
+
 def chunks_prefix(key: str, part: int | None = None) -> str:
     """Under which keys of the chunks bucket the chunks of the object `key` lie: of one part, or all.
 

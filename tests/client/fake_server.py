@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from buildpeer.client.ranges import CELL, Range, merged, total, without
+from buildpeer.client.ranges import CELL, Range, chunks, merged, total, without
 
 ENDS = {"ready", "duplicate", "quarantined", "unscannable", "mismatched", "failed", "cancelled", "expired"}
 REASONS = {"es": "Contiene un virus.", "pt": "Contém um vírus.", "en": "It contains a virus."}
@@ -47,6 +47,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes = b""
+    connection: int = 0  # counted from 1
     taken: bool = False  # S3 holds it because of this request
 
     @property
@@ -105,6 +106,9 @@ class Fake:
         self.log: list[tuple[int, dict[str, Any]]] = []
         self.silent = False  # events are written but never streamed
         self.loses_stored = set[str]()  # names of files of which S3 loses all, once, when it has all
+        self.deaf = False  # nobody hears of what S3 holds, until completion is asked for
+        self.connections = 0
+        self.before_open: Callable[[], Awaitable[None]] | None = None
         self.stall = False  # what has arrived stays "stored"
         self.token_life_s = 900.0
         self.valid_access: dict[str, float] = {}
@@ -177,8 +181,10 @@ class Fake:
     # HTTP
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        number = self.connections
         try:
-            while await self._one(reader, writer):
+            while await self._one(reader, writer, number):
                 pass
         except (CutError, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             writer.transport.abort()
@@ -188,14 +194,14 @@ class Fake:
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()
 
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ")
         path, _, query = target.partition("?")
         headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines if line)}
         pairs = dict(p.partition("=")[::2] for p in query.split("&") if p)
-        request = Request(method, path, pairs, headers)
+        request = Request(method, path, pairs, headers, connection=number)
         assert "transfer-encoding" not in headers, "S3 takes no chunked bodies"
         fault = self._fault(request)
         length = int(headers.get("content-length", 0))
@@ -337,9 +343,25 @@ class Fake:
             return problem(404, "not_found", "No such project")
         asked = request.json["uploads"]
         assert 1 <= len(asked) <= 1000
+        if self.before_open:
+            await self.before_open()
         if self.poison & {u["name"] for u in asked}:
             return problem(400, "invalid_request", "Invalid request", "A name is too long.")
-        return ok({"results": [await self._open_one(u, project_id, n) for n, u in enumerate(asked)]})
+        results = [await self._open_one(u, project_id, n) for n, u in enumerate(asked)]
+        length, left = request.json.get("chunk_length", 0), 50
+        for result in results if length else ():
+            upload = result["upload"]
+            if upload and upload["state"] in ("requested", "receiving") and upload["size_bytes"] > length:
+                result["chunks"] = self._first_chunks(upload["upload_id"], length, min(16, left))
+                left -= len(result["chunks"])
+                self.uploads[upload["upload_id"]]["state"] = upload["state"] = "receiving"
+        return ok({"results": results})
+
+    def _first_chunks(self, upload_id: str, length: int, most: int) -> list[dict[str, Any]]:
+        everything = Range(0, self.uploads[upload_id]["size_bytes"])
+        found = chunks([everything], size=everything.length, part=self.part_size, longest=length)[:most]
+        places = [{"offset": each.offset, "length": each.length} for each in found]
+        return [place | {"put": self._sign_chunk(upload_id, **place)} for place in places]
 
     async def _open_one(self, asked: dict[str, Any], project_id: str, n: int) -> dict[str, Any]:
         result: dict[str, Any] = {"upload_id": asked["upload_id"], "upload": None, "put": None, "problem": None}
@@ -504,13 +526,15 @@ class Fake:
             if held is None:
                 self.bound.pop(upload_id, None)
             everything = Range(0, upload["size_bytes"])
-            missing = without([everything], self.received(upload_id))
+            whole = [everything] if upload_id in self.objects else []
+            missing = without([everything], [*self.received(upload_id), *whole])
             if missing:
                 detail = f"{total(missing)} bytes have not arrived"
                 return problem(409, "upload_incomplete", "Incomplete", detail, missing=_told(missing))
             if upload["name"] in self.loses_stored:
                 return await self._store_and_lose(upload_id)
-            self.objects[upload_id] = self._joined(upload_id)
+            if not whole:
+                self.objects[upload_id] = self._joined(upload_id)
             self.multiparts.pop(self.bound.get(upload_id, ""), None)
             upload["state"] = "stored"
             await self._event(upload_id, "upload.changed")
@@ -575,7 +599,8 @@ class Fake:
             return _s3_error(400, "BadDigest")
         self.objects[upload_id] = request.body
         request.taken = True
-        self._start(upload_id, ("stored", "scanning", "deriving"))
+        if not self.deaf:
+            self._start(upload_id, ("stored", "scanning", "deriving"))
         return Reply(200, b"", {"ETag": '"x"'})
 
     def _same(self, body: bytes, upload_id: str) -> bool:

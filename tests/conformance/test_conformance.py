@@ -41,13 +41,6 @@ CAUGHT = [
     ("hasty", "errors", "errors"),
     ("hasty", "api-away", "exit"),
 ]
-PUSH_LACKS = {
-    "busy-s3": "it does not read Retry-After in S3's answers",
-    "portal": "it takes a 302 for S3's last word",
-    "killed": "it does not read `received` as ranges",
-    "incomplete": "it does not read `missing` as ranges",
-    "no-such-upload": "it does not read `missing` as ranges",
-}
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +91,7 @@ def test_a_wrong_password_is_told_before_anything_is_played(site: Site) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=PUSH_LACKS[name]) if name in PUSH_LACKS else ())
-        for name in BY_NAME
-    ],
-)
+@pytest.mark.parametrize("scenario", BY_NAME)
 async def test_push_keeps_the_protocol(site: Site, scenario: str) -> None:
     verdict = await judged(site, PUSH, scenario)
     assert verdict.held, verdict

@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from buildpeer.client import sse
-from buildpeer.client.errors import ApiError, ClientError, NetworkError, Patience, retry_after_s
+from buildpeer.client.errors import ApiError, ClientError, NetworkError, Patience, StaleError, retry_after_s
 from buildpeer.client.ranges import Range
 from buildpeer.client.shapes import (
     Claim,
@@ -37,6 +37,7 @@ _EARLY_S = 30.0  # a token that ends sooner than this is renewed before it is us
 _QUIET_S = 45.0  # the event stream says something every 15 s; three times silent means dead
 _OPEN = sse.Frame(type="open")
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0, write=60.0, pool=None)
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=120.0)
 
 
 class _Tokens(msgspec.Struct, frozen=True):
@@ -118,7 +119,7 @@ class Api:
         self._session = self._keeper.load()
         self._renewing = asyncio.Lock()
         headers = {"Accept-Language": lang, "User-Agent": "buildpeer-client"}
-        self._http = httpx.AsyncClient(base_url=self.base_url, timeout=_TIMEOUT, headers=headers)
+        self._http = httpx.AsyncClient(base_url=self.base_url, timeout=_TIMEOUT, headers=headers, limits=_LIMITS)
 
     async def __aenter__(self) -> Self:
         return self
@@ -160,10 +161,16 @@ class Api:
             if not cursor:
                 return found
 
-    async def open_uploads(self, project_id: str, uploads: Sequence[NewUpload]) -> list[Opened]:
-        """Announce up to 1,000 files; the same ids give the same answer, so a lost reply costs nothing."""
+    async def open_uploads(
+        self, project_id: str, uploads: Sequence[NewUpload], *, chunk_length: int = 0
+    ) -> list[Opened]:
+        """Announce up to 1,000 files; the same ids give the same answer, so a lost reply costs nothing.
+
+        With a `chunk_length` in bytes the answer permits the first chunks of files that are longer.
+        """
         path = f"/v1/projects/{project_id}/uploads"
-        return (await self._call("POST", path, _Results, body={"uploads": uploads})).results
+        body = {"uploads": uploads} | ({"chunk_length": chunk_length} if chunk_length else {})
+        return (await self._call("POST", path, _Results, body=body)).results
 
     async def urls(self, upload_id: str, *, parts: Sequence[int] = (), chunks: Sequence[Range] = ()) -> Urls:
         """Fresh signed URLs of parts and chunks, up to 64 together; with neither, that of the whole file.
@@ -280,6 +287,8 @@ class Api:
         while True:
             try:
                 return await attempt()
+            except StaleError:
+                continue  # that connection is gone, so this ends
             except NetworkError as exc:
                 error: ClientError = exc
             except ApiError as exc:
@@ -307,8 +316,21 @@ class Api:
         if body is not None:
             headers["Content-Type"] = "application/json"
             content = msgspec.json.encode(body)
+        fresh = False
+
+        async def trace(event: str, _info: dict[str, Any]) -> None:
+            nonlocal fresh
+            fresh = fresh or event == "connection.connect_tcp.started"
+
         with _network_errors():
-            response = await self._http.request(method, path, params=params, content=content, headers=headers)
+            try:
+                response = await self._http.request(
+                    method, path, params=params, content=content, headers=headers, extensions={"trace": trace}
+                )
+            except (httpx.NetworkError, httpx.RemoteProtocolError) as exc:
+                if fresh:
+                    raise
+                raise StaleError(str(exc)) from exc
         if not response.is_success:
             raise _refusal(response)
         try:

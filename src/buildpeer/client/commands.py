@@ -6,7 +6,7 @@ import os
 import sqlite3
 import sys
 import unicodedata
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -16,13 +16,14 @@ from rich.console import Console
 
 from buildpeer.client import ui
 from buildpeer.client.api import Api
-from buildpeer.client.errors import ClientError, Patience
+from buildpeer.client.errors import ApiError, ClientError, Patience
 from buildpeer.client.files import KINDS, Kind
 from buildpeer.client.items import Outcome
+from buildpeer.client.journal import Journal
 from buildpeer.client.manifest import Checked, check
 from buildpeer.client.messages import LANGUAGES, explain, language, shown, text, verdict
-from buildpeer.client.push import push
-from buildpeer.client.session import DEFAULT_API, Store, address, connect
+from buildpeer.client.push import push, scope_of
+from buildpeer.client.session import DEFAULT_API, Store, address, connect, state_dir
 from buildpeer.client.shapes import Project
 from buildpeer.client.watch import watch
 
@@ -137,18 +138,20 @@ def push_command(
     async def work() -> Sequence[Outcome]:
         borne = Patience(away_s=patience * 60)
         async with await connect(_checked(api, lang), lang=lang, patience=borne) as signed:
-            chosen = await _project(signed, project)
-            console.print(text(lang, "push.to", project=shown(chosen.name)), markup=False, highlight=False)
-            with ui.screen(console, lang) as screen:
-                return await push(
-                    signed,
-                    paths,
-                    chosen.project_id,
-                    kind=kind,
-                    parallel=parallel,
-                    timeout_s=timeout,
-                    view=screen,
-                )
+            return await _to_project(signed, project, lambda chosen: send(signed, chosen))
+
+    async def send(signed: Api, chosen: Project) -> Sequence[Outcome]:
+        console.print(text(lang, "push.to", project=shown(chosen.name)), markup=False, highlight=False)
+        with ui.screen(console, lang) as screen:
+            return await push(
+                signed,
+                paths,
+                chosen.project_id,
+                kind=kind,
+                parallel=parallel,
+                timeout_s=timeout,
+                view=screen,
+            )
 
     outcomes = _run(work(), lang, api)
     ui.report(console, lang, outcomes)
@@ -232,6 +235,23 @@ def _console() -> Console:
     if reconfigure:
         reconfigure(errors="replace")  # a name that the terminal can't write must not end the push
     return Console(highlight=False)
+
+
+async def _to_project(api: Api, wanted: str, do: Callable[[Project], Awaitable[T]]) -> T:
+    """Do it with the project meant by these words: the one meant last time, unless that is gone."""
+    name = f"project {_folded(wanted)}"
+    with Journal(state_dir(), scope_of(api)) as journal:
+        known = journal.place(name, Project)
+        if known:
+            try:
+                return await do(known)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                journal.note_place(name, None)
+        chosen = await _project(api, wanted)
+        journal.note_place(name, chosen)
+        return await do(chosen)
 
 
 async def _project(api: Api, wanted: str) -> Project:

@@ -3,33 +3,25 @@
 import asyncio
 import contextlib
 import re
-import socket
-import ssl
-import struct
-import sys
 import time
-import urllib.request
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from buildpeer.client.errors import ClientError, NetworkError, retry_after_s
 from buildpeer.client.files import FileChangedError, Fingerprint, read_as
+from buildpeer.client.line import Line
 from buildpeer.client.ranges import Range
 from buildpeer.client.shapes import Put
 
 _BLOCK = 64 * 1024
-_SEND_BUFFER = 128 * 1024  # the kernel's own would swallow a whole chunk, and go on sending what was given up
-_CONNECT_S = 4.0
 _TICK_S = 0.5
 _STILL_S, _LATE_S = 2.0, 5.0  # without a byte, or an answer: then it no longer counts among those that send
 _SILENT_S = 10.0
 _ANSWER_S = 30.0
 _DEAD_S = 120.0
-_BYTES_ACKED = struct.Struct("=120xQ")  # in Linux's struct tcp_info, after tcpi_max_pacing_rate
-_ROUND_TRIP = struct.Struct("=68xI")  # tcpi_rtt, in microseconds
+_HASTE = 4  # so much faster than usual a connection may have been since it was looked at
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]+)</Code>")
 _CORRUPT = ("BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch")
 _CUT_SHORT = ("RequestTimeout", "IncompleteBody")
@@ -63,66 +55,6 @@ class Pulse:
         self.waiting = False
 
 
-class Line:
-    """One connection to S3, kept alive between pieces; `renew` gives it up for another."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        self._socket: Any = None
-        self._client = self._new()
-
-    @property
-    def acked(self) -> int | None:
-        """Bytes that the other side has confirmed since the connection began; None where nobody tells."""
-        told = self._info()
-        return int(_BYTES_ACKED.unpack_from(told)[0]) if told else None
-
-    @property
-    def round_trip_s(self) -> float:
-        """As the kernel measured it; 0 where nobody tells."""
-        told = self._info()
-        return _ROUND_TRIP.unpack_from(told)[0] / 1e6 if told else 0.0
-
-    async def put(self, method: str, url: str, headers: httpx.Headers, body: AsyncGenerator[bytes]) -> httpx.Response:
-        """Send it."""
-        extensions = {"trace": self._trace}
-        return await self._client.request(method, url, headers=headers, content=body, extensions=extensions)
-
-    async def renew(self) -> None:
-        """Close the connection; the next piece gets a fresh one."""
-        old, self._client, self._socket = self._client, self._new(), None
-        await old.aclose()
-
-    async def close(self) -> None:
-        """Close the connection for good."""
-        await self._client.aclose()
-
-    def _new(self) -> httpx.AsyncClient:
-        timeout = httpx.Timeout(None, connect=_CONNECT_S)
-        headers = {"User-Agent": "buildpeer-client"}
-        if urllib.request.getproxies().keys() & {"http", "https", "all"}:
-            return httpx.AsyncClient(timeout=timeout, headers=headers, verify=self._context)
-        transport = httpx.AsyncHTTPTransport(
-            verify=self._context,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=20.0),
-            socket_options=[(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)],
-        )
-        return httpx.AsyncClient(timeout=timeout, headers=headers, transport=transport)
-
-    async def _trace(self, event: str, info: dict[str, Any]) -> None:
-        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            self._socket = info["return_value"].get_extra_info("socket")
-
-    def _info(self) -> bytes:
-        if self._socket is None or sys.platform != "linux":
-            return b""
-        try:
-            told: bytes = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
-        except (OSError, ValueError):  # closed meanwhile
-            return b""
-        return told if len(told) == 128 else b""
-
-
 class Flight:
     """How one piece gets on. `sent` bytes have gone; `on_move` hears of them, `on_silence` when no more do."""
 
@@ -140,6 +72,8 @@ class Flight:
         self._expected_s = expected_s
         self._on_move = on_move
         self._before = line.acked or 0
+        self._told = False  # by the kernel, and when
+        self._told_at = self.began
         self._silent_s = 0.0
         self._deadline = asyncio.timeout(None)
         self._timer: asyncio.TimerHandle | None = None
@@ -155,9 +89,24 @@ class Flight:
         finally:
             self._timer.cancel()
 
+    @property
+    def perhaps_there(self) -> bool:
+        """Whether all of a piece that was cut may have arrived, by what was confirmed and may have been since."""
+        unseen_s = time.monotonic() - self._told_at if self._told else 0.0
+        unseen = _HASTE * self._size * unseen_s / self._expected_s if self._expected_s else self._size
+        return self.left >= self._size and self.sent + unseen >= self._size
+
+    def begin_again(self) -> None:
+        """Nothing of it has got anywhere, and it goes by a fresh connection."""
+        self.left = self._before = 0
+
     def look(self) -> None:
         """See how far it has come."""
         acked = self.line.acked
+        if acked is None and self._told:
+            return  # the connection is closed; what it had confirmed is known
+        if acked is not None:
+            self._told, self._told_at = True, time.monotonic()
         if acked is not None and acked < self._before:
             self._before = 0  # another connection than the one that was there
         sent = self.left if acked is None else max(0, min(self.left, acked - self._before))
@@ -195,17 +144,28 @@ async def deliver(flight: Flight, put: Put, url: str, what: Range, *, path: Path
     """
     headers = httpx.Headers(put.headers)
     headers.setdefault("Content-Length", str(what.length))  # S3 takes no chunked encoding
-    body = _body(path, wanted, what, flight)
     try:
         async with flight.watched():
-            response = await flight.line.put(put.method, url, headers, body)
+            try:
+                response = await _send(flight, put.method, url, headers, _body(path, wanted, what, flight))
+            except (httpx.NetworkError, httpx.RemoteProtocolError):
+                if flight.line.fresh or flight.sent:
+                    raise
+                await flight.line.renew()  # it was closed while it lay idle: that is nobody's failure
+                flight.begin_again()
+                response = await _send(flight, put.method, url, headers, _body(path, wanted, what, flight))
     except TimeoutError as exc:
         raise NetworkError("silence") from exc
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         raise NetworkError(str(exc) or type(exc).__name__) from exc
-    finally:
-        await body.aclose()
     _judge(response)
+
+
+async def _send(
+    flight: Flight, method: str, url: str, headers: httpx.Headers, body: AsyncGenerator[bytes]
+) -> httpx.Response:
+    async with contextlib.aclosing(body):
+        return await flight.line.put(method, url, headers, body)
 
 
 async def _body(path: Path, wanted: Fingerprint, what: Range, flight: Flight) -> AsyncGenerator[bytes]:

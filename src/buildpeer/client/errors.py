@@ -20,6 +20,10 @@ class NetworkError(ClientError):
     """No answer, or one that isn't BuildPeer's (a captive portal's page, say). Trying later may help."""
 
 
+class StaleError(NetworkError):
+    """The connection was closed while it lay idle: a fresh one is another matter."""
+
+
 class ApiError(ClientError):
     """BuildPeer answered no. `code` is one of the API's closed list; `title` and `detail` are for people.
 

@@ -51,6 +51,7 @@ class Item(msgspec.Struct, eq=False):
     reopened: bool = False  # S3 has lost bytes of it after it had all of them
     outcome: Outcome | None = None
     asked_at: float = 0.0
+    checking_at: float = 0.0  # since when
     moved: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
     @property
@@ -104,6 +105,10 @@ class Board:
     def at(self, stage: Stage) -> list[Item]:
         """The files at this stage."""
         return [item for item in self._items.values() if item.stage == stage]
+
+    def unfinished(self) -> list[Item]:
+        """The announced files that have no outcome yet."""
+        return [item for item in self._items.values() if item.outcome is None]
 
     def stage(self, item: Item, stage: Stage) -> None:
         """The file is at this stage now."""

@@ -9,12 +9,14 @@ import sqlite3
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from buildpeer.client.link import Habits
+
+T = TypeVar("T")
 
 _SCHEMA = """
 create table if not exists uploads (
@@ -28,6 +30,13 @@ create table if not exists networks (
     name text primary key, habits blob not null, noted_at integer not null
 ) without rowid
 """
+_PLACES = """
+create table if not exists places (
+    scope text not null, name text not null, place blob not null, noted_at integer not null,
+    primary key (scope, name)
+) without rowid
+"""
+_PLACES_S = 30 * 24 * 3600
 _REMEMBERED_S = 180 * 24 * 3600
 
 
@@ -48,7 +57,7 @@ class Noted(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """Which upload each file became, and what was learnt of networks.
+    """Which upload each file became, where things are, and what was learnt of networks.
 
     `scope` is api, person and project; a changed file is another file.
 
@@ -64,8 +73,9 @@ class Journal:
         self._db.execute("pragma synchronous=normal")
         self._db.execute(_SCHEMA)
         self._db.execute(_NETWORKS)
-        for table in ("uploads", "networks"):
-            self._db.execute(f"delete from {table} where noted_at < ?", (int(time.time()) - _REMEMBERED_S,))  # noqa: S608
+        self._db.execute(_PLACES)
+        for table, life_s in (("uploads", _REMEMBERED_S), ("networks", _REMEMBERED_S), ("places", _PLACES_S)):
+            self._db.execute(f"delete from {table} where noted_at < ?", (int(time.time()) - life_s,))  # noqa: S608
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +112,22 @@ class Journal:
         )
         last = {(path, kind): Noted(Path(os.fsdecode(path)), kind, upload, sha) for path, kind, upload, sha in rows}
         return sorted(last.values(), key=lambda noted: noted.path)
+
+    def place(self, name: str, kind: type[T]) -> T | None:
+        """Where something was, under this name in this scope; it may have moved since."""
+        row = self._db.execute("select place from places where (scope, name) = (?, ?)", (self._scope, name)).fetchone()
+        try:
+            return msgspec.json.decode(row[0], type=kind) if row else None
+        except msgspec.DecodeError:
+            return None
+
+    def note_place(self, name: str, place: object) -> None:
+        """Keep where something is, for a month; None forgets it."""
+        if place is None:
+            self._db.execute("delete from places where (scope, name) = (?, ?)", (self._scope, name))
+            return
+        row = (self._scope, name, msgspec.json.encode(place), int(time.time()))
+        self._db.execute("insert or replace into places values (?, ?, ?, ?)", row)
 
     def habits(self, network: str) -> Habits | None:
         """What was learnt of this network, if anything was."""

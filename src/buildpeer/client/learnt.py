@@ -1,6 +1,7 @@
 """What was learnt of each network this machine has been on, kept beside the journal."""
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -31,6 +32,20 @@ class Learnt:
         self._whereabouts = whereabouts
         self._networks: dict[str, Network] = {}
         self._last = ""
+        self._storage = journal.place("storage", str) or ""
+
+    @property
+    def storage(self) -> str:
+        """Where S3 was last, as `https://host:port`; empty while nobody knows."""
+        return self._storage
+
+    def went_to(self, url: str) -> None:
+        """A piece has arrived there."""
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if origin != self._storage:
+            self._storage = origin
+            self._journal.note_place("storage", origin)
 
     def here(self) -> Network:
         """The network that this machine is on now; while there is none, the last one."""

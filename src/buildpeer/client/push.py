@@ -8,8 +8,9 @@ three places only: announcements are made in batches, a few files are sent at a 
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 from buildpeer.client import files
 from buildpeer.client.api import Api
@@ -29,7 +30,8 @@ _BATCH = 200
 _GATHER_S = 0.1  # a batch waits this long for more files to be hashed
 _HASHING = 2  # files hashed at a time: more only makes the disk seek
 _POLLING = 20  # files asked for in one round of polling
-_STREAM_S = 5.0  # how long the event stream may take to open before we start without it
+_SOON_S = 1.0  # what the stream may have missed is asked for as soon as this
+_LOOK_S = 10.0  # after this, S3's own word of a file that went whole is taken for lost
 
 
 async def push(
@@ -106,7 +108,10 @@ class _Push:
         self.poll_s = poll_s
         self.hashers = asyncio.Semaphore(_HASHING)
         self.announcing: asyncio.Queue[tuple[Item, asyncio.Future[Opened]]] = asyncio.Queue()
-        self.listening = asyncio.Event()
+        self.hashed = asyncio.Event()  # nothing is being hashed
+        self.hashing = 0
+        self.missed: set[Item] = set()  # announced before the stream stood, and nothing was heard of it since
+        self.gap = asyncio.Event()
 
     async def run(self, items: Sequence[Item]) -> None:
         """Carry every item to its outcome."""
@@ -114,12 +119,16 @@ class _Push:
             return
         with plainly():
             async with asyncio.TaskGroup() as group:
-                helpers = [group.create_task(helper) for helper in (self._listen(), self._poll(), self._announce())]
+                helpers = [group.create_task(helper) for helper in self._helpers()]
                 async with self.sender.at_work(), asyncio.TaskGroup() as carriers:
+                    self.sender.warm([item.file.size for item in items])
                     for item in items:
                         carriers.create_task(self._carry(item))
                 for helper in helpers:
                     helper.cancel()
+
+    def _helpers(self) -> list[Coroutine[Any, Any, None]]:
+        return [self._listen(), self._catch_up(), self._poll(), self._announce()]
 
     # one file's way
 
@@ -167,17 +176,29 @@ class _Push:
     async def _identify(self, item: Item) -> bool:
         """Give the item its hash and id; True if both are those of an earlier push."""
         self.board.stage(item, "waiting")
-        async with self.hashers:
-            self.board.stage(item, "hashing")
-            info = await asyncio.to_thread(item.path.stat)
-            entry = self.journal.find(item.path, info.st_size, info.st_mtime_ns, item.kind)
-            if entry and not item.file.sha256:
-                item.file = Fingerprint(info.st_size, info.st_mtime_ns, entry.sha256)
-                item.upload_id = entry.upload_id
-                return True
-            item.file = await asyncio.to_thread(files.fingerprint, item.path)
-            self._name(item)
-            return False
+        with self._hashing():
+            async with self.hashers:
+                self.board.stage(item, "hashing")
+                info = await asyncio.to_thread(item.path.stat)
+                entry = self.journal.find(item.path, info.st_size, info.st_mtime_ns, item.kind)
+                if entry and not item.file.sha256:
+                    item.file = Fingerprint(info.st_size, info.st_mtime_ns, entry.sha256)
+                    item.upload_id = entry.upload_id
+                    return True
+                item.file = await asyncio.to_thread(files.fingerprint, item.path)
+                self._name(item)
+                return False
+
+    @contextlib.contextmanager
+    def _hashing(self) -> Generator[None]:
+        self.hashing += 1
+        self.hashed.clear()
+        try:
+            yield
+        finally:
+            self.hashing -= 1
+            if not self.hashing:
+                self.hashed.set()
 
     def _name(self, item: Item) -> None:
         item.upload_id, item.upload = new_id(), None
@@ -214,6 +235,8 @@ class _Push:
             if item.reopened:
                 item.reopened = False
                 return False
+            if item.stage != "checking":
+                item.checking_at = time.monotonic()
             self.board.stage(item, "checking")
             left = self.board.news_at + self.timeout_s - time.monotonic()
             if left <= 0:
@@ -239,12 +262,11 @@ class _Push:
     # what serves all of them
 
     async def _announce(self) -> None:
-        # nothing before the stream is open: it begins at "now", and what came before is not told
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.listening.wait(), _STREAM_S)
         while True:
             batch = [await self.announcing.get()]
-            await asyncio.sleep(_GATHER_S)
+            with contextlib.suppress(TimeoutError):  # more may be hashed in a moment
+                async with asyncio.timeout(_GATHER_S):
+                    await self.hashed.wait()
             while len(batch) < _BATCH and not self.announcing.empty():
                 batch.append(self.announcing.get_nowait())
             await self._post(batch)
@@ -256,7 +278,7 @@ class _Push:
         error: ClientError = NetworkError("lost")
         try:
             if not self.sender.lost:
-                found = await self.sender.reaching(self.api.open_uploads(self.project_id, uploads))
+                found = await self.sender.open(self.project_id, uploads)
                 answers = {opened.upload_id: opened for opened in found}
         except ApiError as exc:
             if exc.status in (401, 403, 404):
@@ -279,20 +301,36 @@ class _Push:
 
     async def _listen(self) -> None:
         """Hear of every change; if there is no stream for us, polling has to do."""
+        placed = False
 
         def link(up: bool) -> None:
-            self.listening.set()  # a stream that failed to open isn't waited for
+            if up and not placed:  # it begins at "now", and doesn't tell what came before
+                self.missed = set(self.board.unfinished())
+                self.gap.set()
 
         try:
             async with contextlib.aclosing(self.api.events(on_link=link)) as frames:
                 async for frame in frames:
+                    placed = True
                     event = event_of(frame)
                     if event and event.upload:
+                        self.missed -= {item for item in self.missed if item.upload_id == event.upload.upload_id}
                         self.board.heard(event.upload)
         except ApiError as error:
             if _hopeless(error):
                 raise
-            self.listening.set()
+
+    async def _catch_up(self) -> None:
+        """Ask once after each file, when it has been sent, whose news may have come before the stream stood."""
+        while True:
+            await self.gap.wait()
+            await asyncio.sleep(_SOON_S)
+            for item in [item for item in self.missed if item.stage == "checking"]:
+                self.missed.discard(item)
+                await self._ask_after(item)
+            self.missed = {item for item in self.missed if item.outcome is None}
+            if not self.missed:
+                self.gap.clear()
 
     async def _poll(self) -> None:
         """Ask after the files of which nothing was heard for longest: an event may have been lost."""
@@ -300,12 +338,17 @@ class _Push:
             await asyncio.sleep(self.poll_s)
             waiting = sorted(self.board.at("checking"), key=lambda item: item.asked_at)
             for item in waiting[:_POLLING]:
-                item.asked_at = time.monotonic()
-                try:
-                    self.board.heard(await self.api.upload(item.upload_id))
-                except ClientError as error:
-                    if _hopeless(error):
-                        raise
+                await self._ask_after(item)
+
+    async def _ask_after(self, item: Item) -> None:
+        item.asked_at = time.monotonic()
+        lost = item.transfer.sent_whole and not item.arrived and item.asked_at - item.checking_at >= _LOOK_S
+        try:
+            # completion has the server look at S3 at once, though no event came from there
+            self.board.heard(await (self.api.complete if lost else self.api.upload)(item.upload_id))
+        except ClientError as error:
+            if _hopeless(error):
+                raise
 
 
 def _declaration(item: Item) -> NewUpload:

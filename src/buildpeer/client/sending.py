@@ -10,25 +10,38 @@ import bisect
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Generator, Sequence
 from typing import TypeVar
 
 import httpx
+import msgspec
 
 from buildpeer.client.api import Api
-from buildpeer.client.delivery import Flight, Line, PartsLostError, Pulse, StorageError, UrlRefusedError, deliver
+from buildpeer.client.delivery import Flight, PartsLostError, Pulse, StorageError, UrlRefusedError, deliver
 from buildpeer.client.errors import ApiError, ClientError, NetworkError
 from buildpeer.client.files import FileChangedError
 from buildpeer.client.items import Board, Item
 from buildpeer.client.learnt import Learnt, Network
-from buildpeer.client.ranges import total
-from buildpeer.client.shapes import Opened, Put, Sent, Upload
+from buildpeer.client.line import Line
+from buildpeer.client.ranges import CELL, Range, total
+from buildpeer.client.shapes import NewUpload, Opened, Put, Sent, Upload
 from buildpeer.client.transfer import PART, Piece, Transfer
 
 T = TypeVar("T")
 
-_REPORT_S = 2.0
+
+class _Sending(msgspec.Struct, frozen=True):
+    """What a flight carries, and the task that does."""
+
+    item: Item
+    piece: Piece
+    put: Put
+    task: asyncio.Task[None]
+
+
+_REPORT_S = 4.0  # a report costs a slow link as much as a hundredth of what it carries meanwhile
 _REPORTED = 200
+_ALIVE_S = 2.0  # a link of which no connection has moved for longer may be away
 _SIGNED = 64  # ranges at a time
 
 
@@ -42,8 +55,9 @@ class Sender:
         self._network: Network = learnt.here()
         self._files: list[tuple[int, int, Item]] = []  # by size, then in order of arrival
         self._count = 0
-        self._flights: dict[Flight, tuple[Transfer, asyncio.Task[None]]] = {}
+        self._flights: dict[Flight, _Sending] = {}
         self._signing: set[Item] = set()
+        self._asking: dict[Item, asyncio.Future[Upload]] = {}
         self._ahead = 0  # pieces that have permission and don't fly yet
         self._lines: list[Line] = []
         self._pulse = Pulse()
@@ -70,6 +84,22 @@ class Sender:
             for line in self._lines:
                 await line.close()
 
+    def warm(self, sizes: Sequence[int]) -> None:
+        """Connect to where S3 was last time while these files are hashed and opened; nothing is sent there."""
+        link = self._network.link
+        pieces = sum(1 if link.whole(size) else math.ceil(size / link.chunk) for size in sizes)
+        for _ in range(min(link.connections, pieces) if self._learnt.storage else 0):
+            line = Line(self._context)
+            line.dial(self._learnt.storage)
+            self._lines.append(line)
+
+    async def open(self, project_id: str, uploads: Sequence[NewUpload]) -> list[Opened]:
+        """Announce these files, with the wish for their first chunks where they will travel in chunks."""
+        link = self._network.link
+        cut = any(not link.whole(min(new.size_bytes, PART)) for new in uploads)
+        call = self._api.open_uploads(project_id, uploads, chunk_length=link.chunk if cut else 0)
+        return await self.reaching(call)
+
     async def send(self, item: Item, opened: Opened) -> None:
         """Send what the server lacks; on return it has all of the file's bytes, or has closed the upload.
 
@@ -80,6 +110,7 @@ class Sender:
         item.transfer = Transfer(size, parts.size if parts else PART, opened.put)
         if opened.verdict == "known":  # an earlier push may have sent some of it
             await self._ask(item)
+        self._take(item.transfer, opened)
         failures, fewest = 0, size + 1
         while True:
             with contextlib.suppress(PartsLostError):  # completion tells what is left
@@ -119,6 +150,7 @@ class Sender:
         self._count += 1
         place = (item.file.size, self._count, item)
         bisect.insort(self._files, place)
+        self._ahead += len(transfer.permitted)
         self._board.stage(item, "queued")
         self._turn()
         try:
@@ -127,10 +159,21 @@ class Sender:
             self._files.remove(place)
             self._ahead -= len(transfer.permitted)
             transfer.permitted = []
-            for whose, task in self._flights.values():
-                if whose is transfer:
-                    task.cancel()
+            for sending in self._flights.values():
+                if sending.item is item and not sending.task.cancelling():  # twice, and its connection isn't closed
+                    sending.task.cancel()
             self._turn()
+
+    def _take(self, transfer: Transfer, opened: Opened) -> None:
+        """Use what was permitted at opening, but for what had better be cut shorter: see `_longest`."""
+        link = self._network.link
+        if link.whole(min(transfer.size, transfer.part)):
+            return
+        for each in opened.chunks:
+            piece = Piece("chunk", Range(each.offset, each.length))
+            short = each.length <= max(CELL, (transfer.size - each.offset) // link.connections)
+            if short and transfer.needs(piece):
+                transfer.permitted.append((piece, each.put))
 
     async def _complete(self, item: Item) -> ApiError | None:
         """Have the pieces joined; the error if some have to be sent again."""
@@ -145,7 +188,12 @@ class Sender:
         return None
 
     async def _ask(self, item: Item) -> None:
-        upload: Upload = await self.reaching(self._api.upload(item.upload_id))
+        """Hear what S3 holds of it; who asks meanwhile, for another piece, shares the answer."""
+        if item not in self._asking:
+            asking = asyncio.ensure_future(self.reaching(self._api.upload(item.upload_id)))
+            asking.add_done_callback(lambda _: self._asking.pop(item))
+            self._asking[item] = asking
+        upload = await asyncio.shield(self._asking[item])
         self._board.heard(upload)
         item.transfer.has(upload.received or ())
 
@@ -162,7 +210,44 @@ class Sender:
                 break
             if item not in self._signing and not item.transfer.done.done():
                 self._permit(item, min(_SIGNED, wanted))
+        if not self._ahead and not self._signing and self._room(link.connections):
+            self._double()
         self._pulse.waiting = self._ahead > 0 or bool(self._signing)
+
+    def _longest(self) -> int:
+        """How long the next chunks may be: shorter towards the end, so that all connections end at the same time."""
+        link = self._network.link
+        if len(self._files) > link.connections:
+            return link.chunk
+        left = sum(total(item.transfer.uncut()) for _, _, item in self._files)
+        return max(CELL, min(link.chunk, left // (2 * link.connections) // CELL * CELL))
+
+    def _double(self) -> None:
+        """Send a chunk that has stalled once more by an idle connection, when it is all that is left; once at most.
+
+        Only where others get on, or there are none: in an outage nothing is gained by it.
+        """
+        alone = len(self._flights) == 1
+        if not alone and time.monotonic() - self._pulse.moved_at > _ALIVE_S:
+            return
+        for flight, sending in list(self._flights.items()):
+            needed = not sending.task.cancelling() and not sending.item.transfer.done.done()
+            if (
+                needed
+                and flight.silent
+                and sending.piece.form == "chunk"
+                and not self._twins(sending.item, sending.piece, flight)
+            ):
+                self._launch(sending.item, sending.piece, sending.put)
+                return
+
+    def _twins(self, item: Item, piece: Piece, flight: Flight) -> list[_Sending]:
+        """The other flights that carry the same piece."""
+        return [
+            other
+            for other_flight, other in self._flights.items()
+            if other_flight is not flight and other.item is item and other.piece == piece
+        ]
 
     def _room(self, connections: int) -> bool:
         """Whether one more may fly. A connection that has fallen silent doesn't count: another may get through."""
@@ -186,7 +271,7 @@ class Sender:
     def _permit(self, item: Item, most: int) -> None:
         """Have the next pieces of this file permitted."""
         transfer = item.transfer
-        pieces = transfer.cut(self._network.link, most)
+        pieces = transfer.cut(self._network.link, most, self._longest())
         if not pieces:
             return
         if pieces[0].form == "whole" and transfer.whole:
@@ -239,11 +324,11 @@ class Sender:
 
     def _launch(self, item: Item, piece: Piece, put: Put) -> None:
         line = self._lines.pop() if self._lines else Line(self._context)
-        item.transfer.flying[piece] = 0
+        item.transfer.flying.setdefault(piece, 0)
 
         def moved(sent: int) -> None:
             if piece in item.transfer.flying:
-                item.transfer.flying[piece] = sent
+                item.transfer.flying[piece] = max(sent, item.transfer.flying[piece])
                 self._board.sent(item)
 
         size = piece.what.length
@@ -251,7 +336,7 @@ class Sender:
         flight.on_silence = self._turn
         self._network.link.began(time.monotonic())
         task = self._group.create_task(self._fly(item, piece, put, flight))
-        self._flights[flight] = (item.transfer, task)
+        self._flights[flight] = _Sending(item, piece, put, task)
         self._board.stage(item, "sending")
 
     # one piece
@@ -265,22 +350,27 @@ class Sender:
         try:
             await deliver(flight, put, url, piece.what, path=item.path, wanted=item.file)
             ended = True
+            self._learnt.went_to(url)
         except (ClientError, FileChangedError, OSError) as exc:
             error = exc
             ended = isinstance(error, NetworkError) and flight.left > 0
         finally:  # the connection is free, whatever is still to be done about the piece
             del self._flights[flight]
-            transfer.flying.pop(piece, None)
+            twins = self._twins(item, piece, flight)
+            if not twins:
+                transfer.flying.pop(piece, None)
             if not ended:
                 network.link.refused(time.monotonic())
             if error:
                 network.fronts.failed(front, time.monotonic())
             self._lines.append(flight.line)
+        if error and ended:
+            network.link.cut(time.monotonic(), flight.sent)
         if error is None:
             self._arrived(item, piece, flight, network, front)
+        elif twins:  # the other one may still make it
+            await flight.line.renew()
         elif isinstance(error, NetworkError):
-            if ended:
-                network.link.cut(time.monotonic(), flight.sent)
             await self._cut(item, piece, put, flight, error)
         elif isinstance(error, UrlRefusedError | StorageError):
             self._silence = 0
@@ -290,6 +380,8 @@ class Sender:
         self._turn()
 
     def _arrived(self, item: Item, piece: Piece, flight: Flight, network: Network, front: str) -> None:
+        for twin in self._twins(item, piece, flight):
+            twin.task.cancel()
         now = time.monotonic()
         seconds = now - flight.began
         network.link.arrived(now, piece.what.length, seconds, flight.line.round_trip_s)
@@ -305,7 +397,7 @@ class Sender:
 
     async def _cut(self, item: Item, piece: Piece, put: Put, flight: Flight, error: NetworkError) -> None:
         """The network failed this piece. One cut is nobody's fault; several in a row mean that nothing gets through."""
-        transfer = item.transfer
+        transfer, perhaps_there = item.transfer, flight.perhaps_there
         transfer.resting.add(piece)
         try:
             await flight.line.renew()
@@ -320,7 +412,7 @@ class Sender:
                 self._later(self._blocked_until - now)
                 self._wait(item, "network")
             self._network = self._learnt.here()
-            if flight.left >= piece.what.length:  # perhaps only the answer was lost
+            if perhaps_there:  # and only the answer was lost
                 await self._ask(item)
                 if item.arrived or transfer.complete:
                     _end(transfer)

@@ -147,12 +147,16 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The verdict on one NewUpload; `put` only for the first 50 of a call that still need bytes."""
+    """The verdict on one NewUpload; `put` only for the first 50 of a call that still need bytes.
+
+    `chunks`: permission for the first chunks, where the call asked for them.
+    """
 
     upload_id: str
     verdict: Literal["opened", "known", "duplicate", "conflict", "rejected"]
     upload: Upload | None = None
     put: Put | None = None
+    chunks: list["ChunkPut"] = []
     problem: Problem | None = None
 
 

@@ -23,11 +23,6 @@ class Piece(msgspec.Struct, frozen=True):
 class Bearing(Protocol):
     """What a link bears; see link.Link."""
 
-    @property
-    def chunk(self) -> int:
-        """The longest chunk in bytes."""
-        ...
-
     def whole(self, size: int) -> bool:
         """Whether so many bytes should travel in one piece."""
         ...
@@ -77,14 +72,14 @@ class Transfer:
         taken = [*self.asked, *(piece for piece, _ in self.permitted), *self.flying, *self.resting]
         return without([Range(0, self.size)], [*self.there, *(piece.what for piece in taken)])
 
-    def cut(self, link: Bearing, most: int) -> list[Piece]:
-        """The next pieces, `most` of them, as this link bears them."""
+    def cut(self, link: Bearing, most: int, longest: int) -> list[Piece]:
+        """The next pieces, `most` of them, as this link bears them; no chunk is longer than `longest` bytes."""
         left = self.uncut()
         everything = Range(0, self.size)
         if self.size <= self.part:
             if left == [everything] and link.whole(self.size):
                 return [Piece("whole", everything)]
-            return [Piece("chunk", each) for each in self._chunks(left, link)[:most]]
+            return [Piece("chunk", each) for each in self._chunks(left, longest)[:most]]
         found: list[Piece] = []
         for each in left:
             for number in range(each.offset // self.part, -(-each.end // self.part)):
@@ -93,10 +88,10 @@ class Transfer:
                 if mine == [part] and link.whole(part.length):
                     found.append(Piece("part", part, number + 1))
                 else:
-                    found += [Piece("chunk", chunk) for chunk in self._chunks(mine, link)]
+                    found += [Piece("chunk", chunk) for chunk in self._chunks(mine, longest)]
                 if len(found) >= most:
                     return found[:most]
         return found
 
-    def _chunks(self, left: list[Range], link: Bearing) -> list[Range]:
-        return chunks(left, size=self.size, part=self.part, longest=link.chunk)
+    def _chunks(self, left: list[Range], longest: int) -> list[Range]:
+        return chunks(left, size=self.size, part=self.part, longest=longest)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
-from tests.conftest import Company
+from tests.conftest import Company, declare
 from tests.modules.uploads.conftest import CHUNKS, UPLOADS, House, OpenFile
 
 from buildpeer import facts
@@ -437,3 +437,34 @@ async def test_who_leaves_loses_what_lacks_bytes_and_the_sweeper_finishes_what_i
     assert await house.sweep(whole) == "stored"
     assert set(await house.join(whole)) == {"joined"}
     assert house.stored(whole) == PHOTO
+
+
+async def test_the_opening_call_may_bring_the_urls_of_the_first_chunks(http, company) -> None:
+    """Fairly: sixteen for a file, fifty for all, none for one that is a single chunk, and `put` as ever."""
+    caller = await company.hire()
+    sizes = [CELL, 9 * CELL + 7, *[40 * CELL] * 4]
+    items = [declare(bytes([n]) * size) for n, size in enumerate(sizes)]
+    path, asked = f"/v1/projects/{company.tower}/uploads", {"uploads": items, "chunk_length": 2 * CELL}
+    for verdict in ("opened", "known"):
+        answer = await http.post(path, json=asked, headers=company.bearer(caller))
+        results = answer.json()["results"]
+        assert {each["verdict"] for each in results} == {verdict}
+        assert [len(each["chunks"]) for each in results] == [0, 5, 16, 16, 13, 0]
+        assert all(each["put"] for each in results)
+        states = [each["upload"]["state"] for each in results]
+        assert states == ["requested", *["receiving"] * 4, "requested"]
+    places = [(each["offset"], each["length"]) for each in results[1]["chunks"]]
+    assert places == [*((n * 2 * CELL, 2 * CELL) for n in range(4)), (8 * CELL, CELL + 7)]
+    for each in results[1]["chunks"]:
+        sent = await http.put(each["put"]["url"], content=b"\1" * each["length"], headers=each["put"]["headers"])
+        assert sent.status_code == 200
+    done = await http.post(f"/v1/uploads/{items[1]['upload_id']}/completion", headers=company.bearer(caller))
+    assert done.json()["state"] == "stored"
+
+
+@pytest.mark.parametrize("length", [0, 1, CELL + 1, 9 * CELL, -CELL, "128 KiB"])
+async def test_chunks_asked_for_at_opening_are_on_the_grid_too(http, company, length: Any) -> None:
+    body = {"uploads": [declare(bytes(9 * CELL))], "chunk_length": length}
+    path = f"/v1/projects/{company.tower}/uploads"
+    answer = await http.post(path, json=body, headers=company.bearer(await company.hire()))
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")

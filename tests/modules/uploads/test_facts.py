@@ -37,6 +37,7 @@ def opened(db: Database, storage: Storage, company: Company) -> OPEN:
             bucket="buildpeer-uploads",
             wanted=[new],
             on_linked=on_uploads_linked,
+            now=clock.now(),
         )
         assert answer.upload is not None
         return answer.upload

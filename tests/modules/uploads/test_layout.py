@@ -97,3 +97,12 @@ def test_a_key_that_was_never_signed_is_no_chunk(key: str) -> None:
 def test_only_keys_of_ours_have_chunks(key: str) -> None:
     with pytest.raises(ValueError, match="not a key of ours"):
         layout.chunks_prefix(key)
+
+
+@given(SIZES, st.integers(1, MOST_CELLS), st.integers(1, 200))
+def test_the_first_chunks_lie_end_to_end_from_the_beginning_and_each_is_one(size: int, cells: int, most: int) -> None:
+    chunks = layout.first_chunks(size, cells * CELL, most)
+    for chunk in chunks:
+        layout.check_chunk(size, chunk)
+    assert layout.merged(chunks) == [Range(0, sum(chunk.length for chunk in chunks))]
+    assert len(chunks) == most or chunks[-1].end == size

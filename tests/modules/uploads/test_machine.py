@@ -140,6 +140,7 @@ class Machine(RuleBasedStateMachine):
             bucket=UPLOADS,
             wanted=[new],
             on_linked=on_uploads_linked,
+            now=self.now,
         )
         return answer.verdict
 

@@ -1,6 +1,6 @@
 """Doors for uploads: parse, one service call, shape."""
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from buildpeer import layout
-from buildpeer.layout import Range
+from buildpeer.layout import CELL, MOST_CELLS, Range
 from buildpeer.modules.uploads import rules, service
 from buildpeer.modules.uploads.rules import Kind, NewUpload, State, Upload
 from buildpeer.modules.uploads.service import ChunkUrl, Claim, Judged, OnLinked, Opened, PartUrl
@@ -88,6 +88,7 @@ class Result(msgspec.Struct):
     verdict: str
     upload: UploadView | None = None
     put: SignedUrl | None = None
+    chunks: Sequence[ChunkUrl] = ()
     problem: ItemProblem | None = None
 
 
@@ -98,9 +99,13 @@ class Results(msgspec.Struct):
 
 
 class Batch(msgspec.Struct):
-    """Files to send; each item is a NewUpload and is judged for itself."""
+    """Files to send; each item is a NewUpload and is judged for itself.
+
+    `chunk_length` in bytes: also sign the first chunks, of so many bytes each, of files longer than one.
+    """
 
     uploads: list[dict[str, Any]]
+    chunk_length: Annotated[int, msgspec.Meta(ge=CELL, le=MOST_CELLS * CELL, multiple_of=CELL)] | None = None
 
 
 class WantedUrls(msgspec.Struct):
@@ -189,6 +194,8 @@ class UploadsController(Controller):
             bucket=settings.uploads_bucket,
             wanted=[item for item in parsed if isinstance(item, NewUpload)],
             on_linked=on_linked,
+            now=now,
+            chunk_length=data.chunk_length or 0,
         )
         answers = iter(opened)
         return Results(
@@ -359,6 +366,7 @@ def _result(opened: Opened, language: str, now: datetime) -> Result:
         verdict=opened.verdict,
         upload=view(opened.upload, language, now) if opened.upload else None,
         put=opened.put,
+        chunks=opened.chunks,
         problem=_item_problem(opened.problem, language) if opened.problem else None,
     )
 

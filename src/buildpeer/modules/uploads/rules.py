@@ -39,6 +39,7 @@ Judgement = Literal["safe", "arriving", "processing", "missing", "different", "r
 
 MAX_BATCH = 1000
 URLS_PER_BATCH = 50
+CHUNKS_PER_FILE = 16  # of a batch: one file does not take them all
 SIZE_LIMITS: dict[str, int] = {"plan": 200 * MIB, "photo": 50 * MIB, "report": 100 * MIB}
 URLS_PER_CALL = 64
 BUSY_TENANT = 50  # open uploads above which a tenant's next ones travel in the bulk lane

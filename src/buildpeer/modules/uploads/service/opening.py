@@ -1,6 +1,6 @@
 """Opening uploads, looking at them and calling them off."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -14,7 +14,7 @@ from buildpeer.modules.uploads import events, rules, store
 from buildpeer.modules.uploads.rules import NewUpload, Place, Upload
 from buildpeer.modules.uploads.service.joining import give_up
 from buildpeer.modules.uploads.service.linking import OnLinked, link_known
-from buildpeer.modules.uploads.service.receiving import get_upload, sign
+from buildpeer.modules.uploads.service.receiving import ChunkUrl, get_upload, sign, sign_chunk
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database, Transaction
 from buildpeer.platform.errors import Problem
@@ -28,6 +28,7 @@ class Opened(msgspec.Struct, frozen=True):
     verdict: Literal["opened", "known", "duplicate", "conflict", "rejected"]
     upload: Upload | None = None
     put: SignedUrl | None = None
+    chunks: Sequence[ChunkUrl] = ()
     problem: Problem | None = None
 
 
@@ -40,13 +41,17 @@ async def open_uploads(
     bucket: str,
     wanted: Sequence[NewUpload],
     on_linked: OnLinked,
+    now: datetime,
+    chunk_length: int = 0,
 ) -> list[Opened]:
     """Open up to MAX_BATCH uploads in one transaction, each with a verdict of its own, in the order asked.
 
     Idempotent by upload id: the same id, caller and content give the same answer again, anything else `conflict`.
     Content that the caller may read already is linked to, and ends as `duplicate`. What the company's storage takes no
     more is rejected; smaller files after it may still fit.
-    The first URLS_PER_BATCH that await bytes come with a write URL. Raises Problem not_found, not_allowed.
+    The first URLS_PER_BATCH that await bytes come with a write URL. With a `chunk_length` in bytes, files longer than
+    that come with those of their first chunks: up to CHUNKS_PER_FILE each, URLS_PER_BATCH together; such a file is
+    `receiving` from then on. Raises Problem not_found, not_allowed.
     """
     refused = [_problem(new) for new in wanted]
     good = [new for new, problem in zip(wanted, refused, strict=True) if problem is None]
@@ -58,22 +63,11 @@ async def open_uploads(
         await tx.announce(events.news(events.OPENED, upload) for upload in fresh)
         await link_known(tx, fresh, on_linked=on_linked)
         known = {upload.upload_id: upload for upload in await store.by_ids(tx, [n.upload_id for n in good])}
-    taken, unanswered = {new.upload_id for new in fitting}, {upload.upload_id for upload in fresh}
-    opened: list[Opened] = []
-    for new, problem in zip(wanted, refused, strict=True):
-        upload = known.get(new.upload_id)
-        if problem is not None:
-            opened.append(Opened(new.upload_id, "rejected", problem=problem))
-        elif new.upload_id not in taken:
-            opened.append(Opened(new.upload_id, "rejected", problem=Problem("quota_exceeded")))
-        elif upload is None or not rules.same_content(upload, new, project_id=project_id, person_id=caller.person_id):
-            opened.append(Opened(new.upload_id, "conflict", problem=Problem("upload_conflict")))
-        else:
-            first = "duplicate" if upload.state == "duplicate" else "opened"
-            verdict = first if new.upload_id in unanswered else "known"
-            unanswered.discard(new.upload_id)
-            opened.append(Opened(new.upload_id, verdict, upload))
-    return _with_urls(storage, opened)
+        full = dict.fromkeys({n.upload_id for n in good} - {n.upload_id for n in fitting}, Problem("quota_exceeded"))
+        refused = [problem or full.get(new.upload_id) for new, problem in zip(wanted, refused, strict=True)]
+        opened = _verdicts(wanted, refused, fresh, known, project_id=project_id, person_id=caller.person_id)
+        chunks = await _begin_chunks(tx, opened, chunk_length, now=now) if chunk_length else {}
+    return _with_urls(storage, opened, chunks)
 
 
 async def storage_of(db: Database, *, caller: Caller) -> rules.Storage:
@@ -156,7 +150,57 @@ def _problem(new: NewUpload) -> Problem | None:
     return None
 
 
-def _with_urls(storage: Storage, opened: list[Opened]) -> list[Opened]:
+def _verdicts(
+    wanted: Sequence[NewUpload],
+    refused: Sequence[Problem | None],
+    fresh: Sequence[Upload],
+    known: Mapping[UUID, Upload],
+    *,
+    project_id: UUID,
+    person_id: UUID,
+) -> list[Opened]:
+    unanswered = {upload.upload_id for upload in fresh}
+    opened: list[Opened] = []
+    for new, problem in zip(wanted, refused, strict=True):
+        upload = known.get(new.upload_id)
+        if problem is not None:
+            opened.append(Opened(new.upload_id, "rejected", problem=problem))
+        elif upload is None or not rules.same_content(upload, new, project_id=project_id, person_id=person_id):
+            opened.append(Opened(new.upload_id, "conflict", problem=Problem("upload_conflict")))
+        else:
+            first = "duplicate" if upload.state == "duplicate" else "opened"
+            verdict = first if new.upload_id in unanswered else "known"
+            unanswered.discard(new.upload_id)
+            opened.append(Opened(new.upload_id, verdict, upload))
+    return opened
+
+
+async def _begin_chunks(
+    tx: Transaction, opened: list[Opened], length: int, *, now: datetime
+) -> dict[UUID, list[layout.Range]]:
+    """Choose the chunks that get their URLs at once, and note that they are on their way, as if asked for later."""
+    left, chosen, states = rules.URLS_PER_BATCH, dict[UUID, list[layout.Range]](), dict[UUID, str]()
+    for upload in (each.upload for each in opened):
+        if upload and upload.state in rules.AWAITING_BYTES and upload.size_bytes > length and left:
+            most = min(rules.CHUNKS_PER_FILE, left)
+            chosen[upload.upload_id] = layout.first_chunks(upload.size_bytes, length, most)
+            states[upload.upload_id] = upload.state
+            left = rules.URLS_PER_BATCH - sum(map(len, chosen.values()))
+    for upload_id in sorted(chosen):  # in one order everywhere, so that two calls never deadlock
+        check_at = rules.next_look(now, now=now)
+        touched = await store.touch(tx, upload_id, receiving=True, now=now, check_at=check_at)
+        if touched is None:  # it has ended this very moment
+            del chosen[upload_id]
+            continue
+        if touched.state != states[upload_id]:
+            await tx.announce([events.news(events.CHANGED, touched)])
+        for i, each in enumerate(opened):
+            if each.upload and each.upload_id == upload_id:
+                opened[i] = msgspec.structs.replace(each, upload=touched)
+    return chosen
+
+
+def _with_urls(storage: Storage, opened: list[Opened], chunks: Mapping[UUID, Sequence[layout.Range]]) -> list[Opened]:
     waiting = [
         i
         for i, o in enumerate(opened)
@@ -166,4 +210,8 @@ def _with_urls(storage: Storage, opened: list[Opened]) -> list[Opened]:
         upload = opened[i].upload
         assert upload is not None  # noqa: S101 - chosen so, one line above
         opened[i] = msgspec.structs.replace(opened[i], put=sign(storage, upload))
+    for i, each in enumerate(opened):
+        if each.upload and each.upload_id in chunks:
+            signed = [sign_chunk(storage, each.upload, chunk) for chunk in chunks[each.upload_id]]
+            opened[i] = msgspec.structs.replace(each, chunks=signed)
     return opened

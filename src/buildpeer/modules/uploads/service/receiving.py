@@ -81,7 +81,7 @@ async def sign_pieces(
         PartUrl(number, storage.sign_part(**place, number=number, size=length))
         for number, length in zip(parts, lengths, strict=False)
     ]
-    return part_urls, [_chunk_url(storage, upload, chunk) for chunk in chunks]
+    return part_urls, [sign_chunk(storage, upload, chunk) for chunk in chunks]
 
 
 async def received(storage: Storage, upload: Upload) -> list[Range]:
@@ -127,7 +127,8 @@ def sign(storage: Storage, upload: Upload) -> SignedUrl:
     )
 
 
-def _chunk_url(storage: Storage, upload: Upload, chunk: Range) -> ChunkUrl:
+def sign_chunk(storage: Storage, upload: Upload, chunk: Range) -> ChunkUrl:
+    """A write URL for a chunk of a file."""
     key = layout.chunk_key(upload.key, chunk)
     put = storage.sign_chunk(bucket=storage.chunks_bucket, key=key, size=chunk.length)
     return ChunkUrl(chunk.offset, chunk.length, put)
