@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from fake_server import Fake, Fault
+from fake_server import Fake, Fault, problem
 
 from buildpeer.client import sse
 from buildpeer.client.api import Api, Memory
@@ -66,6 +66,16 @@ async def test_an_ended_session_is_told_or_opened_anew_with_credentials(fake: Fa
             with pytest.raises(ApiError, match="ended") as caught:
                 await api.projects()
             assert caught.value.code == "session_ended"
+
+
+async def test_too_many_wrong_passwords_are_told_at_once_instead_of_waited_out(fake: Fake) -> None:
+    refusal = problem(429, "too_many_tries", "Too many tries; wait", "Espere 900 segundos.")
+    fake.faults = [Fault("POST", "/v1/sessions", 429, 9, headers={"Retry-After": "900"}, body=refusal.body)]
+    fake.faults[0].content_type = "application/problem+json"
+    async with Api(fake.url, patience=SWIFT) as api:
+        with pytest.raises(ApiError, match="900") as caught:
+            await api.sign_in("ana@andes.co", "otra vez")
+    assert (caught.value.code, len(fake.calls("POST", "/v1/sessions"))) == ("too_many_tries", 1)
 
 
 async def test_two_processes_share_one_renewal(fake: Fake) -> None:
