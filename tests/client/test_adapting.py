@@ -5,7 +5,8 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from fake_server import Fake, Fault, Request
@@ -19,6 +20,7 @@ from buildpeer.client.items import Item, Outcome
 from buildpeer.client.network import fingerprint
 from buildpeer.client.push import push
 from buildpeer.client.ranges import CELL
+from buildpeer.client.sending import Sender
 
 
 async def send(api: Api, *paths: Path, **options: Any) -> list[Outcome]:
@@ -185,3 +187,19 @@ def test_a_manifest_names_what_is_not_safe_and_ends_with_1(fake: Fake, site: Pat
     assert result.stdout.endswith("1 de 2 archivos de hoy están a salvo\n")
     assert run(fake, "manifest", "--project", "ESJ").stdout == "Desde este equipo no se envió nada de hoy.\n"
     assert "2020-01-02" in run(fake, "manifest", "--day", "2020-01-02").stdout
+
+
+class Airborne:
+    silent = False
+
+
+@pytest.mark.parametrize(("given_up", "most"), [(0, 4), (1, 2), (4, 2), (5, 1), (99, 1)])
+def test_after_rounds_in_vain_fewer_fly_until_one_arrives(given_up: int, most: int) -> None:
+    """On a link so slow that all pieces in the air were given up, they had kept each other from arriving."""
+    sender = Sender.__new__(Sender)
+    sender.lost, sender._blocked_until, sender._flights, sender._given_up = False, 0.0, {}, given_up
+    sender._network = cast(Any, SimpleNamespace(link=SimpleNamespace(connections=4)))
+    while sender._room(4):
+        sender._flights[cast(Any, Airborne())] = cast(Any, None)
+        assert len(sender._flights) < 9
+    assert len(sender._flights) == most

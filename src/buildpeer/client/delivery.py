@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from buildpeer.client.errors import ClientError, NetworkError, retry_after_s
+from buildpeer.client.errors import ClientError, NetworkError, SilenceError, retry_after_s
 from buildpeer.client.files import FileChangedError, Fingerprint, read_as
 from buildpeer.client.line import Line
 from buildpeer.client.ranges import Range
@@ -59,7 +59,7 @@ class Flight:
     """How one piece gets on. `sent` bytes have gone; `on_move` hears of them, `on_silence` when no more do."""
 
     def __init__(
-        self, line: Line, pulse: Pulse, size: int, *, expected_s: float, on_move: Callable[[int], None]
+        self, line: Line, pulse: Pulse, size: int, *, expected_s: float, on_move: Callable[[int], None], grace: int = 1
     ) -> None:
         self.line = line
         self.sent = 0
@@ -71,6 +71,7 @@ class Flight:
         self._size = size
         self._expected_s = expected_s
         self._on_move = on_move
+        self._grace = grace  # how many times as long as usual silence is borne
         self._before = line.acked or 0
         self._told = False  # by the kernel, and when
         self._told_at = self.began
@@ -127,6 +128,7 @@ class Flight:
             limit = max(_ANSWER_S, 3 * self._expected_s)
         else:
             limit = max(_SILENT_S, 20 * self.line.round_trip_s) * (3 if self._pulse.waiting else 1)
+        limit *= self._grace
         if self._silent_s > limit or quiet_s > max(_DEAD_S, limit):
             self._deadline.reschedule(loop.time())
             return
@@ -155,7 +157,7 @@ async def deliver(flight: Flight, put: Put, url: str, what: Range, *, path: Path
                 flight.begin_again()
                 response = await _send(flight, put.method, url, headers, _body(path, wanted, what, flight))
     except TimeoutError as exc:
-        raise NetworkError("silence") from exc
+        raise SilenceError("silence") from exc
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         raise NetworkError(str(exc) or type(exc).__name__) from exc
     _judge(response)

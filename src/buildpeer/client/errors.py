@@ -20,6 +20,10 @@ class NetworkError(ClientError):
     """No answer, or one that isn't BuildPeer's (a captive portal's page, say). Trying later may help."""
 
 
+class SilenceError(NetworkError):
+    """A connection that stood brought no byte or answer for too long, and was given up."""
+
+
 class StaleError(NetworkError):
     """The connection was closed while it lay idle: a fresh one is another matter."""
 

@@ -18,7 +18,7 @@ import msgspec
 
 from buildpeer.client.api import Api
 from buildpeer.client.delivery import Flight, PartsLostError, Pulse, StorageError, UrlRefusedError, deliver
-from buildpeer.client.errors import ApiError, ClientError, NetworkError
+from buildpeer.client.errors import ApiError, ClientError, NetworkError, SilenceError
 from buildpeer.client.files import FileChangedError
 from buildpeer.client.items import Board, Item
 from buildpeer.client.learnt import Learnt, Network
@@ -64,6 +64,7 @@ class Sender:
         self._context = httpx.create_ssl_context()
         self._delivered = 0
         self._progress_at = time.monotonic()
+        self._given_up = 0  # pieces in a row, for their silence
         self._silence = 0  # network failures in a row, of whichever pieces
         self._blocked_until = 0.0
         self._reported: dict[str, int] = {}
@@ -250,10 +251,19 @@ class Sender:
         ]
 
     def _room(self, connections: int) -> bool:
-        """Whether one more may fly. A connection that has fallen silent doesn't count: another may get through."""
+        """Whether one more may fly. A connection that has fallen silent doesn't count: another may get through.
+
+        When all that flew was given up, fewer fly and are borne longer: on a link as slow as that, they kept each
+        other from arriving.
+        """
+        connections = max(1, connections >> self._rounds_in_vain)
         if self.lost or time.monotonic() < self._blocked_until or len(self._flights) >= 2 * connections:
             return False
         return sum(not flight.silent for flight in self._flights) < connections
+
+    @property
+    def _rounds_in_vain(self) -> int:
+        return math.ceil(self._given_up / self._network.link.connections)
 
     def _permitted(self) -> tuple[Item, Piece, Put] | None:
         link = self._network.link
@@ -332,7 +342,8 @@ class Sender:
                 self._board.sent(item)
 
         size = piece.what.length
-        flight = Flight(line, self._pulse, size, expected_s=self._network.link.expected_s(size), on_move=moved)
+        expected_s, grace = self._network.link.expected_s(size), 2 ** min(self._rounds_in_vain, 4)
+        flight = Flight(line, self._pulse, size, expected_s=expected_s, on_move=moved, grace=grace)
         flight.on_silence = self._turn
         self._network.link.began(time.monotonic())
         task = self._group.create_task(self._fly(item, piece, put, flight))
@@ -388,6 +399,7 @@ class Sender:
         if front:
             network.fronts.arrived(front, piece.what.length / max(seconds, 1e-3))
         self._delivered, self._silence, self._blocked_until, self._progress_at = self._delivered + 1, 0, 0.0, now
+        self._given_up = 0
         transfer = item.transfer
         transfer.has([piece.what])
         transfer.sent_whole = piece.form == "whole"
@@ -402,6 +414,7 @@ class Sender:
         try:
             await flight.line.renew()
             now = time.monotonic()
+            self._given_up += isinstance(error, SilenceError)
             if self._pulse.moved_at <= flight.moved_at:  # nobody else got on since
                 self._silence += 1
             if now - self._progress_at >= self._api.patience.away_s:
