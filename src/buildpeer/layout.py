@@ -6,6 +6,7 @@ signs chunks, and by the function that joins them, so that both read a key alike
 
 import re
 from collections.abc import Iterable
+from uuid import UUID
 
 import msgspec
 
@@ -111,6 +112,18 @@ def chunk_of(key: str, size_bytes: int, chunk: str) -> Range | None:
     except ValueError:
         return None
     return read if chunk == chunk_key(key, read) else None
+
+
+def chunk_owner(chunk: str) -> tuple[UUID, UUID]:
+    """Tenant and upload of a key of the chunks bucket.
+
+    Raises ValueError for a key that is not one of ours.
+    """
+    owner, part, place = chunk.rsplit("/", 2)
+    if not _KEY.fullmatch(f"live/{owner}") or not _CHUNK.fullmatch(f"{part}/{place}"):
+        raise ValueError(f"not a chunk of ours: {chunk!r}")
+    tenant_id, upload_id = (UUID(each) for each in owner.split("/"))
+    return tenant_id, upload_id
 
 
 def merged(ranges: Iterable[Range]) -> list[Range]:

@@ -71,7 +71,7 @@ def worker() -> None:
 
 @main.command()
 def functions() -> None:
-    """Run scan and derive against their queues, as Lambda does on AWS."""
+    """Run scan, derive and assemble against their queues, as Lambda does on AWS."""
     from buildpeer.entrypoints.functions.runner import run
 
     run(_settings())

@@ -9,6 +9,7 @@ from rich.console import Console
 from tests.conftest import acting_as, declare
 from tests.modules.uploads.arriving import BUCKET, arrive, key_of, open_files, put, tell
 
+from buildpeer import layout
 from buildpeer.entrypoints import orphans as command
 from buildpeer.entrypoints.cli import main
 from buildpeer.modules.uploads import rules, service
@@ -188,11 +189,11 @@ def test_ages_are_hours_or_days() -> None:
 
 def test_keys_of_chunks_and_pictures_are_read_strictly() -> None:
     tenant, upload = uuid4(), new_id()
-    assert rules.chunk_owner(f"{tenant}/{upload}/00003/0131072-1048576") == (tenant, upload)
+    assert layout.chunk_owner(f"{tenant}/{upload}/00003/0131072-1048576") == (tenant, upload)
     assert rules.pictured(f"live/{tenant}/{upload}/v1/preview.webp") == (f"live/{tenant}/{upload}", "v1")
     for key in (f"{tenant}/{upload}/3/0-1", f"{tenant}/{upload}/00003/0131072-1048576/x", "x"):
         with pytest.raises(ValueError, match=r"not|unpack|enough"):
-            rules.chunk_owner(key)
+            layout.chunk_owner(key)
     for key in (f"live/{tenant}/{upload}", f"live/{tenant}/{upload}//preview.webp", "preview.webp"):
         with pytest.raises(ValueError, match=r"not|unpack|enough|badly"):
             rules.pictured(key)

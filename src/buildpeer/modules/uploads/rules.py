@@ -56,9 +56,7 @@ PROGRESS_TOLD_EVERY = timedelta(seconds=2)
 MAX_PROGRESS = 200  # uploads in one report of progress
 MAX_MANIFEST = 2000  # files in one manifest
 
-_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _CONTENT_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}", re.ASCII)
-_CHUNK_KEY = re.compile(rf"(?P<tenant>{_UUID})/(?P<upload>{_UUID})/\d{{5}}/\d{{7}}-\d{{7}}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -164,17 +162,6 @@ def pictured(key: str) -> tuple[str, str]:
     if not version_id or not name:
         raise ValueError(f"not a picture of ours: {key!r}")
     return original, version_id
-
-
-def chunk_owner(key: str) -> tuple[UUID, UUID]:
-    """Tenant and upload of a key of the chunks bucket.
-
-    Raises ValueError for a key that is not one of ours.
-    """
-    found = _CHUNK_KEY.fullmatch(key)
-    if found is None:
-        raise ValueError(f"not a chunk of ours: {key!r}")
-    return UUID(found["tenant"]), UUID(found["upload"])
 
 
 def check_new(new: NewUpload) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from buildpeer import layout
 from buildpeer.modules.uploads import rules, store
 from buildpeer.modules.uploads.store import Erasure
 from buildpeer.platform.db import Database
@@ -179,7 +180,7 @@ def _place(kind: OrphanKind, found: Listed | Orphan) -> tuple[str, UUID, UUID, s
     """Whom bytes concern: kind, tenant, upload, the key and the version of the original; None if not ours to judge."""
     try:
         if kind == "chunk":
-            tenant_id, upload_id = rules.chunk_owner(found.key)
+            tenant_id, upload_id = layout.chunk_owner(found.key)
             return kind, tenant_id, upload_id, found.key, ""
         key, version_id = rules.pictured(found.key) if kind == "picture" else (found.key, found.version_id)
         place = rules.place_of(key)
