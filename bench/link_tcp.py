@@ -12,6 +12,7 @@ import re
 import socket
 import struct
 from collections.abc import Mapping
+from typing import Any
 
 from bench.weather import Outages, Weather
 
@@ -101,6 +102,8 @@ class _Connection:
 
     async def carry(self, to_port: int) -> None:
         there = None
+        transport: Any = self._writer.transport
+        transport.max_size = self._link.piece  # it would take more, and not notice when the phone drops that
         try:
             there_reader, there = await asyncio.open_connection("127.0.0.1", to_port, limit=256 * 1024)
             self._there = there

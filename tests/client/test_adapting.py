@@ -1,19 +1,23 @@
 """How a push lives with networks and servers as they are."""
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
+from bench.link_tcp import TcpLink
+from bench.weather import Weather
 from fake_server import Fake, Fault, Request
 from test_commands import make as make_files
 from test_commands import run
 
-from buildpeer.client import sending
+from buildpeer.client import delivery, sending
 from buildpeer.client.api import Api
 from buildpeer.client.fronts import Fronts
 from buildpeer.client.items import Item, Outcome
@@ -56,6 +60,44 @@ async def test_a_slow_link_is_borne(fake: Fake, api: Api, site: Path) -> None:
     (outcome,) = await send(api, path)
     assert outcome.result == "ready"
     assert sum(len(r.body) for r in fake.puts()) == path.stat().st_size
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender whose patience with silence is a tenth of what it is, as if time went ten times as fast."""
+    for name in ("_TICK_S", "_STILL_S", "_LATE_S", "_BEHIND_S", "_DEAD_S", "_UNKNOWN_S"):
+        monkeypatch.setattr(delivery, name, getattr(delivery, name) / 10)
+
+
+@contextlib.asynccontextmanager
+async def far_away(fake: Fake, **weather: float) -> AsyncGenerator[TcpLink]:
+    """Storage behind a link whose nearest hop takes and confirms far more than it has passed on."""
+    port = int(fake.url.rsplit(":", 1)[1])
+    slow = Weather(up_bps=2.56e6, down_bps=1e7, rtt_s=0.06, **weather)
+    async with TcpLink(slow, address="127.99.1.1", ports={port: port}, seed=1) as link:
+        fake.url = f"http://{link.address}:{port}"
+        yield link
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("away_s", [0, 5], ids=["slow", "and away for long"])
+async def test_what_waits_in_a_link_is_not_sent_twice(fake: Fake, api: Api, site: Path, away_s: float) -> None:
+    path = make(site, "plano.pdf", 8)
+    async with far_away(fake) as link:
+        link.outages.add(link.loop.time() + 1.5, away_s)
+        (outcome,) = await send(api, path)
+        assert outcome.result == "ready"
+        assert link.crossed < 1.08 * path.stat().st_size
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_what_was_refused_goes_no_further(fake: Fake, api: Api, site: Path) -> None:
+    path = make(site, "plano.pdf", 12)
+    api.patience = msgspec.structs.replace(api.patience, failures=40)
+    async with far_away(fake, refused=0.4) as link:
+        (outcome,) = await send(api, path)
+        assert outcome.result == "ready"
+        assert link.crossed < 1.4 * path.stat().st_size, "each try in full would make it 1.67"
 
 
 async def test_a_network_away_longer_than_many_failures_is_waited_for(fake: Fake, api: Api, site: Path) -> None:

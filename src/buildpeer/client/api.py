@@ -119,7 +119,10 @@ class Api:
         self._session = self._keeper.load()
         self._renewing = asyncio.Lock()
         headers = {"Accept-Language": lang, "User-Agent": "buildpeer-client"}
-        self._http = httpx.AsyncClient(base_url=self.base_url, timeout=_TIMEOUT, headers=headers, limits=_LIMITS)
+        self.tls = httpx.create_ssl_context()  # reading the trusted roots takes long enough to do it once
+        self._http = httpx.AsyncClient(
+            base_url=self.base_url, timeout=_TIMEOUT, headers=headers, limits=_LIMITS, verify=self.tls
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -18,9 +18,8 @@ from buildpeer.client.shapes import Put
 _BLOCK = 64 * 1024
 _TICK_S = 0.5
 _STILL_S, _LATE_S = 2.0, 5.0  # without a byte, or an answer: then it no longer counts among those that send
-_SILENT_S = 10.0
-_ANSWER_S = 30.0
-_DEAD_S = 120.0
+_BEHIND_S, _DEAD_S = 30.0, 120.0  # so long behind others, or without a byte at all: then it is given up
+_UNKNOWN_S = 10.0  # that a piece may take on a link of which nothing is known yet
 _HASTE = 4  # so much faster than usual a connection may have been since it was looked at
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]+)</Code>")
 _CORRUPT = ("BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch")
@@ -54,12 +53,30 @@ class Pulse:
         self.moved_at = 0.0
         self.waiting = False
 
+    @property
+    def alive(self) -> bool:
+        """Whether something has got on just now."""
+        return time.monotonic() - self.moved_at < 2 * _TICK_S
+
 
 class Flight:
-    """How one piece gets on. `sent` bytes have gone; `on_move` hears of them, `on_silence` when no more do."""
+    """How one piece gets on. `sent` bytes have gone; `on_move` hears of them, `on_silence` when no more do.
+
+    A connection that stands still is to blame only while others get on: when none does, the link is away, or what is
+    under way waits in its queues, and to send it once more would only make that longer. `only`: there won't be another
+    try beside this one, so it is also to blame when there is nothing else to send.
+    """
 
     def __init__(
-        self, line: Line, pulse: Pulse, size: int, *, expected_s: float, on_move: Callable[[int], None], grace: int = 1
+        self,
+        line: Line,
+        pulse: Pulse,
+        size: int,
+        *,
+        expected_s: float,
+        on_move: Callable[[int], None],
+        grace: int = 1,
+        only: bool = True,
     ) -> None:
         self.line = line
         self.sent = 0
@@ -70,12 +87,14 @@ class Flight:
         self._pulse = pulse
         self._size = size
         self._expected_s = expected_s
+        self._usual_s = expected_s or _UNKNOWN_S
         self._on_move = on_move
         self._grace = grace  # how many times as long as usual silence is borne
+        self._only = only
         self._before = line.acked or 0
         self._told = False  # by the kernel, and when
         self._told_at = self.began
-        self._silent_s = 0.0
+        self._behind_s = 0.0
         self._deadline = asyncio.timeout(None)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -114,26 +133,36 @@ class Flight:
         if sent > self.sent:
             self.sent = sent
             self.moved_at = self._pulse.moved_at = time.monotonic()
-            self.silent, self._silent_s = False, 0.0
+            self.silent, self._behind_s = False, 0.0
             self._on_move(sent)
+
+    @property
+    def behind(self) -> bool:
+        """Whether others have got on for as long as this one would have had to be heard of."""
+        return self.silent and self._behind_s > self._patience_s
+
+    @property
+    def unsent(self) -> bool:
+        """Whether the kernel still holds bytes of it, as far as it tells."""
+        self.look()
+        return self._told and self.sent < self._size
+
+    @property
+    def _patience_s(self) -> float:
+        if self.sent >= self._size:
+            return max(_LATE_S, 2 * self._usual_s)
+        return max(_STILL_S, 6 * self.line.round_trip_s, self._usual_s / 2)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self.look()
-        now = time.monotonic()
-        answering = self.sent >= self._size
-        quiet_s = now - self.moved_at
-        if not self._pulse.waiting or now - self._pulse.moved_at < 2 * _TICK_S:
-            self._silent_s += _TICK_S * (quiet_s > _TICK_S)
-        if answering:
-            limit = max(_ANSWER_S, 3 * self._expected_s)
-        else:
-            limit = max(_SILENT_S, 20 * self.line.round_trip_s) * (3 if self._pulse.waiting else 1)
-        limit *= self._grace
-        if self._silent_s > limit or quiet_s > max(_DEAD_S, limit):
+        quiet_s = time.monotonic() - self.moved_at
+        if quiet_s > _TICK_S and (self._pulse.alive or (self._only and not self._pulse.waiting)):
+            self._behind_s += _TICK_S
+        limit = max(_BEHIND_S, 20 * self.line.round_trip_s, 3 * self._usual_s) * self._grace
+        if self._behind_s > limit or quiet_s > max(_DEAD_S, limit):
             self._deadline.reschedule(loop.time())
             return
-        late_s = max(_LATE_S, 2 * self._expected_s) if answering else max(_STILL_S, 6 * self.line.round_trip_s)
-        if not self.silent and quiet_s > late_s:
+        if quiet_s > self._patience_s:
             self.silent = True
             self.on_silence()
         self._timer = loop.call_later(_TICK_S, self._tick, loop)
@@ -160,6 +189,8 @@ async def deliver(flight: Flight, put: Put, url: str, what: Range, *, path: Path
         raise SilenceError("silence") from exc
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         raise NetworkError(str(exc) or type(exc).__name__) from exc
+    if not response.is_success and flight.unsent:
+        await flight.line.renew()  # what was refused goes no further
     _judge(response)
 
 

@@ -19,7 +19,11 @@ _CONNECT_S = 4.0
 _KEPT_S = 60.0  # idle; most servers close sooner, which is seen before the connection is used again
 _BYTES_ACKED = struct.Struct("=120xQ")  # in Linux's struct tcp_info, after tcpi_max_pacing_rate
 _ROUND_TRIP = struct.Struct("=68xI")  # tcpi_rtt, in microseconds
-_OPTIONS = [(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)]
+_DROPPED = struct.pack("ii", 1, 0)  # struct linger: what is unsent when a connection is closed stays so
+_OPTIONS: list[httpcore.SOCKET_OPTION] = [
+    (socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER),
+    (socket.SOL_SOCKET, socket.SO_LINGER, _DROPPED),
+]
 
 
 class Line:

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Generator, Sequence
 from typing import TypeVar
 
-import httpx
 import msgspec
 
 from buildpeer.client.api import Api
@@ -41,7 +40,6 @@ class _Sending(msgspec.Struct, frozen=True):
 
 _REPORT_S = 4.0  # a report costs a slow link as much as a hundredth of what it carries meanwhile
 _REPORTED = 200
-_ALIVE_S = 2.0  # a link of which no connection has moved for longer may be away
 _SIGNED = 64  # ranges at a time
 
 
@@ -61,7 +59,6 @@ class Sender:
         self._ahead = 0  # pieces that have permission and don't fly yet
         self._lines: list[Line] = []
         self._pulse = Pulse()
-        self._context = httpx.create_ssl_context()
         self._delivered = 0
         self._progress_at = time.monotonic()
         self._given_up = 0  # pieces in a row, for their silence
@@ -90,7 +87,7 @@ class Sender:
         link = self._network.link
         pieces = sum(1 if link.whole(size) else math.ceil(size / link.chunk) for size in sizes)
         for _ in range(min(link.connections, pieces) if self._learnt.storage else 0):
-            line = Line(self._context)
+            line = Line(self._api.tls)
             line.dial(self._learnt.storage)
             self._lines.append(line)
 
@@ -224,23 +221,27 @@ class Sender:
         return max(CELL, min(link.chunk, left // (2 * link.connections) // CELL * CELL))
 
     def _double(self) -> None:
-        """Send a chunk that has stalled once more by an idle connection, when it is all that is left; once at most.
+        """Send a chunk that stands still once more by an idle connection, when it is all that is left; once at most.
 
-        Only where others get on, or there are none: in an outage nothing is gained by it.
+        Where others get on, one that has long been behind them. Where none does, one alone: by that it shows whether
+        the link is away or only these connections are.
         """
-        alone = len(self._flights) == 1
-        if not alone and time.monotonic() - self._pulse.moved_at > _ALIVE_S:
-            return
-        for flight, sending in list(self._flights.items()):
-            needed = not sending.task.cancelling() and not sending.item.transfer.done.done()
-            if (
-                needed
-                and flight.silent
-                and sending.piece.form == "chunk"
-                and not self._twins(sending.item, sending.piece, flight)
-            ):
-                self._launch(sending.item, sending.piece, sending.put)
+        wanted = [
+            (flight, sending)
+            for flight, sending in self._flights.items()
+            if flight.silent
+            and sending.piece.form == "chunk"
+            and not sending.task.cancelling()
+            and not sending.item.transfer.done.done()
+        ]
+        if not self._pulse.alive:
+            if len(wanted) < len(self._flights) or any(self._twins(s.item, s.piece, f) for f, s in wanted):
                 return
+            wanted = wanted[:1]
+        else:
+            wanted = [(f, s) for f, s in wanted if f.behind and not self._twins(s.item, s.piece, f)]
+        for _, sending in wanted[:1]:
+            self._launch(sending.item, sending.piece, sending.put)
 
     def _twins(self, item: Item, piece: Piece, flight: Flight) -> list[_Sending]:
         """The other flights that carry the same piece."""
@@ -333,7 +334,7 @@ class Sender:
         _end(item.transfer)
 
     def _launch(self, item: Item, piece: Piece, put: Put) -> None:
-        line = self._lines.pop() if self._lines else Line(self._context)
+        line = self._lines.pop() if self._lines else Line(self._api.tls)
         item.transfer.flying.setdefault(piece, 0)
 
         def moved(sent: int) -> None:
@@ -343,7 +344,8 @@ class Sender:
 
         size = piece.what.length
         expected_s, grace = self._network.link.expected_s(size), 2 ** min(self._rounds_in_vain, 4)
-        flight = Flight(line, self._pulse, size, expected_s=expected_s, on_move=moved, grace=grace)
+        only = piece.form != "chunk"
+        flight = Flight(line, self._pulse, size, expected_s=expected_s, on_move=moved, grace=grace, only=only)
         flight.on_silence = self._turn
         self._network.link.began(time.monotonic())
         task = self._group.create_task(self._fly(item, piece, put, flight))
@@ -381,6 +383,7 @@ class Sender:
             self._arrived(item, piece, flight, network, front)
         elif twins:  # the other one may still make it
             await flight.line.renew()
+            self._pause(self._api.patience.pause_s(1))
         elif isinstance(error, NetworkError):
             await self._cut(item, piece, put, flight, error)
         elif isinstance(error, UrlRefusedError | StorageError):
@@ -421,8 +424,7 @@ class Sender:
                 self._lose()
             elif self._silence:
                 rounds = math.ceil(self._silence / self._network.link.connections)
-                self._blocked_until = now + self._api.patience.pause_s(rounds, error)
-                self._later(self._blocked_until - now)
+                self._pause(self._api.patience.pause_s(rounds, error))
                 self._wait(item, "network")
             self._network = self._learnt.here()
             if perhaps_there:  # and only the answer was lost
@@ -466,6 +468,11 @@ class Sender:
         item.waits_for = what
         if not item.transfer.flying:
             self._board.stage(item, "pausing")
+
+    def _pause(self, seconds: float) -> None:
+        """Begin nothing for so long: what was begun last did not get through."""
+        self._blocked_until = time.monotonic() + seconds
+        self._later(seconds)
 
     def _later(self, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self._turn)
