@@ -317,10 +317,11 @@ class Changed(Scenario):
     excused = True
 
     def fault(self, x: Exchange) -> Fault | None:
-        return self._growing if x.is_put and x.grant and x.grant.length > MIB and self.nth(x) == 1 else None
+        of_the_last = x.is_put and x.grant and x.grant.offset + x.grant.length > self.files[0]
+        return self._growing.pop() if of_the_last and self._growing else None
 
     async def play(self, stage: Stage) -> None:
-        self._growing = Silence(0.3, 0.3, stage.change_a_file)
+        self._growing = [Silence(0.3, 0.3, stage.change_a_file)]
         await super().play(stage)
 
 
