@@ -22,10 +22,11 @@ from buildpeer.modules.documents.handlers import on_uploads_linked
 from buildpeer.modules.documents.http import DocumentsController
 from buildpeer.modules.identity import http as identity
 from buildpeer.modules.identity.http import (
+    AccountController,
     ApiKeysController,
-    IdentityController,
     InvitationsController,
     MembersController,
+    SessionsController,
 )
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
@@ -45,7 +46,8 @@ MOST_REQUESTS = 4096  # at once; every open stream is one, and granian's 128 wou
 STOP_WITHIN_S = 10.0
 
 CONTROLLERS = (
-    IdentityController,
+    SessionsController,
+    AccountController,
     ApiKeysController,
     InvitationsController,
     MembersController,
