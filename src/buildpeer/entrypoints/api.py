@@ -36,6 +36,7 @@ from buildpeer.platform import clock, http, telemetry
 from buildpeer.platform.auth import Tokens
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
+from buildpeer.platform.encryption import Cipher
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.signing import Signer
@@ -110,6 +111,7 @@ def create_app(settings: Settings) -> Litestar:
 def _dependencies(settings: Settings) -> dict[str, Provide]:
     tokens = Tokens(settings.token_key) if settings.token_key else None
     signer = Signer(settings.audit_key) if settings.audit_key else None
+    cipher = Cipher(settings.totp_key) if settings.totp_key else None
 
     async def database(state: State) -> Database:
         return state.db
@@ -137,6 +139,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
         "wakeups": Provide(wakeups),
         "tokens": constant(tokens),
         "signer": constant(signer),
+        "cipher": constant(cipher),
         "settings": constant(settings),
         "on_linked": constant(on_uploads_linked),
         "now": Provide(clock.now, sync_to_thread=False),
@@ -147,7 +150,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first, and open streams ended."""
-    settings.require("database_url", "valkey_url", "token_key", "audit_key")
+    settings.require("database_url", "valkey_url", "token_key", "audit_key", "totp_key")
     telemetry.configure_logging(settings, process="api")
     app = create_app(settings)
     server = Server(

@@ -7,9 +7,10 @@ from litestar import Controller, Request, get, post, put
 from litestar.params import JSONBody
 
 from buildpeer.modules.identity import service
-from buildpeer.modules.identity.service import Me
+from buildpeer.modules.identity.service import Enrolment, Me, RecoveryCodes
 from buildpeer.platform.http import (
     CallerDep,
+    CipherDep,
     DatabaseDep,
     LanguageDep,
     NowDep,
@@ -39,6 +40,25 @@ class NewPassword(msgspec.Struct):
 
     current: Annotated[str, msgspec.Meta(max_length=1024)]
     password: Annotated[str, msgspec.Meta(max_length=1024)]
+
+
+class Password(msgspec.Struct):
+    """The password, once more."""
+
+    password: Annotated[str, msgspec.Meta(max_length=1024)]
+
+
+class Code(msgspec.Struct):
+    """6 digits of the app."""
+
+    code: Annotated[str, msgspec.Meta(max_length=40)]
+
+
+class PasswordAndCode(msgspec.Struct):
+    """The password, and a code: 6 digits of the app, or a recovery code."""
+
+    password: Annotated[str, msgspec.Meta(max_length=1024)]
+    code: Annotated[str, msgspec.Meta(max_length=40)]
 
 
 class AccountController(Controller):
@@ -104,4 +124,62 @@ class AccountController(Controller):
         """Set a new password, once; all sessions of the account end."""
         await service.redeem_reset(
             db, wakeups, token=data.token, password=data.password, now=now, request_id=request_id(request)
+        )
+
+    @post("/me/totp", summary="Begin a second step at sign-in")
+    async def begin_totp(
+        self,
+        *,
+        data: JSONBody[Password],
+        caller: CallerDep,
+        db: DatabaseDep,
+        throttle: ThrottleDep,
+        cipher: CipherDep,
+        now: NowDep,
+    ) -> Enrolment:
+        """A secret for an authenticator app, told this once; it counts once a code confirms it, within an hour."""
+        return await service.begin_totp(db, throttle, cipher, caller=caller, password=data.password, now=now)
+
+    @post("/me/totp/confirmation", summary="Switch the second step on")
+    async def confirm_totp(
+        self,
+        *,
+        data: JSONBody[Code],
+        caller: CallerDep,
+        db: DatabaseDep,
+        throttle: ThrottleDep,
+        cipher: CipherDep,
+        now: NowDep,
+    ) -> RecoveryCodes:
+        """From now on signing in takes a code; the recovery codes are told this once."""
+        return await service.confirm_totp(db, throttle, cipher, caller=caller, code=data.code, now=now)
+
+    @post("/me/totp/removal", status_code=204, summary="Switch the second step off")
+    async def remove_totp(
+        self,
+        *,
+        data: JSONBody[PasswordAndCode],
+        caller: CallerDep,
+        db: DatabaseDep,
+        throttle: ThrottleDep,
+        cipher: CipherDep,
+        now: NowDep,
+    ) -> None:
+        """The password alone signs in again."""
+        await service.remove_totp(db, throttle, cipher, caller=caller, password=data.password, code=data.code, now=now)
+
+    @post("/me/totp/recovery-codes", summary="New recovery codes")
+    async def renew_recovery_codes(
+        self,
+        *,
+        data: JSONBody[PasswordAndCode],
+        caller: CallerDep,
+        db: DatabaseDep,
+        throttle: ThrottleDep,
+        cipher: CipherDep,
+        now: NowDep,
+    ) -> RecoveryCodes:
+        """Ten new ones, told this once; the old ones are worth nothing."""
+        return await service.renew_recovery_codes(
+            db, throttle, cipher, caller=caller, password=data.password, code=data.code, now=now
         )

@@ -11,6 +11,7 @@ from buildpeer.modules.identity import service
 from buildpeer.modules.identity.service import Acceptance, Invitation, Invited, Joined, NewInvitation
 from buildpeer.platform.http import (
     CallerDep,
+    CipherDep,
     DatabaseDep,
     NowDep,
     SettingsDep,
@@ -44,8 +45,8 @@ class InvitationsController(Controller):
         settings: SettingsDep,
         now: NowDep,
     ) -> Invited:
-        """Invite somebody by `email` (7 days), a `crew` by a link to show as a QR code, or a further `device` of a
-        member (both 24 hours). The link is told this once.
+        """Invite somebody by `email` (7 days), a `crew` by a QR code, or a further `device` of a member (both 24
+        hours). The link, and the QR code of it, are told this once.
         """
         return await service.invite(db, caller=caller, wanted=data, web_url=settings.web_url, now=now)
 
@@ -68,6 +69,7 @@ class InvitationsController(Controller):
         db: DatabaseDep,
         throttle: ThrottleDep,
         tokens: TokensDep,
+        cipher: CipherDep,
         settings: SettingsDep,
         now: NowDep,
     ) -> Joined:
@@ -76,6 +78,7 @@ class InvitationsController(Controller):
             db,
             throttle,
             tokens,
+            cipher,
             wanted=data,
             address=address(request, settings),
             now=now,

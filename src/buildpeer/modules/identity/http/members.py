@@ -72,6 +72,11 @@ class MembersController(Controller):
         """End a membership; streams end at once, and uploads that are still open are cancelled."""
         await service.remove_member(db, wakeups, caller=caller, person_id=person_id)
 
+    @delete("/{person_id:uuid}/totp", summary="Switch a member's second step off")
+    async def reset_totp(self, person_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep) -> None:
+        """For somebody who has lost phone and recovery codes, and belongs to no other company."""
+        await service.reset_totp(db, caller=caller, person_id=person_id)
+
     @get("/{person_id:uuid}/devices", summary="A member's devices")
     async def list_devices(self, person_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep) -> KeyDevices:
         """Devices that sign in by a key, with those that wait for approval or are locked."""

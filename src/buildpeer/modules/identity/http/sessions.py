@@ -12,6 +12,7 @@ from buildpeer.modules.identity.service import Device, Entered, SignedIn
 from buildpeer.platform.auth import CHALLENGE_LIFE
 from buildpeer.platform.http import (
     CallerDep,
+    CipherDep,
     DatabaseDep,
     NowDep,
     SettingsDep,
@@ -35,6 +36,13 @@ class Refresh(msgspec.Struct):
     """A refresh token to exchange."""
 
     refresh_token: str
+
+
+class SecondStep(msgspec.Struct):
+    """The challenge of a first step, and a code: 6 digits of the app, or a recovery code."""
+
+    challenge: Annotated[str, msgspec.Meta(max_length=4000)]
+    code: Annotated[str, msgspec.Meta(max_length=40)]
 
 
 class AskedDevice(msgspec.Struct):
@@ -88,7 +96,9 @@ class SessionsController(Controller):
         settings: SettingsDep,
         now: NowDep,
     ) -> SignedIn:
-        """Begin a session with e-mail and password."""
+        """Begin a session with e-mail and password; an account with a second step answers `code_needed` with a
+        `challenge`, which is good for `expires_in` seconds.
+        """
         return await service.sign_in(
             db,
             throttle,
@@ -97,6 +107,30 @@ class SessionsController(Controller):
             password=data.password,
             device=data.device,
             address=address(request, settings),
+            now=now,
+            request_id=request_id(request),
+        )
+
+    @post("/sessions/completion", summary="Sign in: the second step")
+    async def complete_sign_in(
+        self,
+        *,
+        data: JSONBody[SecondStep],
+        request: Request[Any, Any, Any],
+        db: DatabaseDep,
+        throttle: ThrottleDep,
+        tokens: TokensDep,
+        cipher: CipherDep,
+        now: NowDep,
+    ) -> SignedIn:
+        """Begin the session for which `POST /v1/sessions` answered `code_needed`; a code works once."""
+        return await service.complete_sign_in(
+            db,
+            throttle,
+            tokens,
+            cipher,
+            challenge=data.challenge,
+            code=data.code,
             now=now,
             request_id=request_id(request),
         )
