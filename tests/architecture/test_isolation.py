@@ -66,6 +66,8 @@ async def world(
     }
     await company.hire("residente", company.school)
     await admin.execute("insert into sessions values ($1, $2, $3)", field.person_id, uuid4(), company.tenant_id)
+    await admin.execute("insert into totps values ($1, '', now(), now())", field.person_id)
+    await admin.execute("insert into recovery_codes values ($1, '')", field.person_id)
     await admin.execute(
         """insert into devices (tenant_id, person_id, device_id, name, public_key, pin_hash, created_at)
         values ($1, $2, $3, 'Moto G', '', '', now())""",
@@ -120,7 +122,8 @@ async def _fill(admin: Any, worker_db: Database, company: Company, project: UUID
     )
 
 
-TENANT_COLUMN = {"people": "person_id in (select person_id from memberships where tenant_id = $1)"}
+MEMBERS = "person_id in (select person_id from memberships where tenant_id = $1)"
+TENANT_COLUMN = {"people": MEMBERS, "totps": MEMBERS, "recovery_codes": MEMBERS}
 SEEN_COLUMNS = {"people": "person_id, email, name, locale", "devices": "person_id, device_id, approved_at"}
 CHANGED_COLUMN = {
     "sessions": "ended_at",
@@ -130,6 +133,8 @@ CHANGED_COLUMN = {
     "invitations": "revoked_at",
     "api_keys": "revoked_at",
     "devices": "revoked_at",
+    "totps": "last_step",
+    "recovery_codes": "used_at",
 }
 
 
@@ -145,7 +150,7 @@ async def _reach(tx: Any, table: str, operation: str, tenant_id: UUID) -> list[A
         )
     if operation == "delete":
         return await tx.all(f"delete from {table} where {where} returning *", tenant_id)
-    column = "person_id" if table == "people" else "tenant_id"
+    column = "person_id" if table in TENANT_COLUMN else "tenant_id"
     return await tx.all(f"insert into {table} ({column}) values ($1) returning *", tenant_id)
 
 
@@ -196,13 +201,14 @@ async def test_every_tenant_table_forces_row_level_security_and_begins_with_the_
     )
     for row in rows:
         assert (row["relrowsecurity"], row["relforcerowsecurity"]) == (True, True), row["relname"]
-        if row["relname"] not in ("people", "sessions"):
+        if row["relname"] not in ("people", "sessions", "totps", "recovery_codes"):
             assert row["leading"] == "tenant_id", row["relname"]
 
 
 async def test_every_tenant_table_is_audited_but_for_the_logs_themselves(admin: Any) -> None:
     rows = await admin.fetch("select tgrelid::regclass::text as name from pg_trigger where tgname = 'audit_change'")
     own_record = {"outbox", "event_log", "people", "sessions", "storage_entries", "storage_totals"}
+    own_record |= {"totps", "recovery_codes"}
     own_record |= {name for name in TABLES if name.startswith("audit.")}
     assert {row["name"] for row in rows} == set(TABLES) - own_record
 
@@ -274,6 +280,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /v1/members/{person_id}": {"role": "residente"},
     "POST /v1/invitations": {"kind": "device", "person_id": "%(person_id)s"},
     "POST /v1/api-keys": {"name": "", "tools": {}},
+    "POST /v1/me/totp": {"password": "of somebody else"},
+    "POST /v1/me/totp/confirmation": {"code": "123456"},
+    "POST /v1/me/totp/removal": {"password": "of somebody else", "code": "123456"},
+    "POST /v1/me/totp/recovery-codes": {"password": "of somebody else", "code": "123456"},
     "PUT /v1/me/password": {"current": "of somebody else", "password": "no business of mine"},
     "POST /v1/projects/{project_id}/uploads": {"uploads": [{}]},
     "POST /v1/manifests": {"files": [{"upload_id": "%(upload_id)s", "sha256": "00" * 32}]},

@@ -77,6 +77,7 @@ def problem(status: int, code: str, title: str, detail: str = "", **extra: Any) 
 
 class Fake:
     def __init__(self) -> None:
+        self.code = ""  # that a sign-in takes as well
         self.projects = [
             {"project_id": "p-1", "name": "Torre Río Magdalena", "code": "TRM", "timezone": "America/Bogota"},
             {"project_id": "p-2", "name": "Edificio São João", "code": "ESJ", "timezone": "America/Sao_Paulo"},
@@ -262,6 +263,12 @@ class Fake:
                 return await self._put(request, upload_id)
             case "POST", ["v1", "sessions"]:
                 return self._sign_in(request)
+            case "POST", ["v1", "sessions", "completion"]:
+                if request.json["challenge"] != "first step":
+                    return problem(401, "bad_credentials", "E-mail or password is wrong")
+                if request.json["code"] != self.code:
+                    return problem(401, "code_wrong", "The code is wrong or was used")
+                return ok(self._session(), 201)
             case "POST", ["v1", "tokens"]:
                 return self._refresh(request)
         if refused := self._unauthorized(request):
@@ -316,6 +323,8 @@ class Fake:
     def _sign_in(self, request: Request) -> Reply:
         if request.json != {"email": "ana@andes.co", "password": "secreto"}:
             return problem(401, "bad_credentials", "Wrong e-mail or password")
+        if self.code:
+            return problem(401, "code_needed", "A code is needed as well", challenge="first step")
         return ok(self._session(), 201)
 
     def _refresh(self, request: Request) -> Reply:

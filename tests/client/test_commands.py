@@ -1,5 +1,6 @@
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -154,6 +155,37 @@ def test_login_without_a_terminal_names_the_variables(fake: Fake) -> None:
     result = run(fake, "login", env={})
     assert result.exit_code == 2
     assert "BUILDPEER_PASSWORD" in result.stderr
+
+
+def test_login_takes_the_code_of_a_second_step(fake: Fake, home: Path) -> None:
+    fake.code = "482913"
+    without = run(fake, "login")
+    assert (without.exit_code, "BUILDPEER_CODE" in without.stderr) == (2, True)
+    wrong = run(fake, "login", "--code", "000000")
+    assert (wrong.exit_code, "ya se usó" in wrong.stderr) == (1, True)
+    right = run(fake, "login", env=CREDENTIALS | {"BUILDPEER_CODE": "482913"})
+    assert right.stdout == "Sesión iniciada: Ana Ñáñez, Constructora Andes\n"
+    assert run(fake, "logout", env={}).exit_code == 0
+    pushed = run(fake, "push", home, "--project", "TRM")
+    assert (pushed.exit_code, "buildpeer login" in pushed.stderr) == (1, True)
+
+
+def test_login_asks_for_the_code_at_a_terminal_until_it_is_right(fake: Fake, home: Path) -> None:
+    fake.code = "482913"
+    env = os.environ | CREDENTIALS | {"BUILDPEER_API": fake.url, "PYTHONPATH": os.pathsep.join(sys.path)}
+    terminal, keyboard = pty.openpty()
+    command = [sys.executable, "-c", PROGRAM, "login", "--lang", "pt"]
+    process = subprocess.Popen(
+        command, env=env, stdin=keyboard, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    os.write(terminal, b"000000\n482913\n")
+    out, err = process.communicate(timeout=30)
+    os.close(terminal)
+    os.close(keyboard)
+    assert process.returncode == 0, err
+    assert out.count("Código do aplicativo") == 2
+    assert "já foi usado" in err
+    assert "Sessão iniciada: Ana Ñáñez" in out
 
 
 def start(fake: Fake, home: Path, *args: str | Path) -> "subprocess.Popen[str]":

@@ -540,6 +540,7 @@ def test_a_process_gets_what_it_needs_and_nothing_else(stack: Stack, monkeypatch
         "valkey_password": {"api", "worker"},
         "token_key": {"api"},
         "audit_key": {"api"},
+        "totp_key": {"api"},
         "ministack_root_secret": set(),
         "admin_token": set(),
         "demo_password": {"admin"},

@@ -143,9 +143,19 @@ class Api:
         return self._session.person.email if self._session else ""
 
     async def sign_in(self, email: str, password: str) -> Session:
-        """Start a session and keep it."""
+        """Start a session and keep it.
+
+        ApiError `code_needed`, with the `challenge` for `complete_sign_in`, where it takes two steps.
+        """
         body = {"email": email, "password": password}
         return await self._tokens("/v1/sessions", body)
+
+    async def complete_sign_in(self, challenge: str, code: str) -> Session:
+        """Start a session by the second step, and keep it.
+
+        ApiError `code_wrong`, also when this very code was taken and only the reply was lost: the next one does it.
+        """
+        return await self._tokens("/v1/sessions/completion", {"challenge": challenge, "code": code})
 
     async def sign_out(self) -> None:
         """End the session on the server; ending one that has ended already is fine."""
@@ -397,4 +407,5 @@ def _refusal(response: httpx.Response) -> ApiError | NetworkError:
         problem.detail or "",
         retry_after_s=retry_after_s(response.headers.get("Retry-After")),
         missing=problem.missing,
+        challenge=problem.challenge,
     )

@@ -24,7 +24,7 @@ from buildpeer.client.manifest import Checked, check
 from buildpeer.client.messages import LANGUAGES, explain, language, shown, text, verdict
 from buildpeer.client.push import push, scope_of
 from buildpeer.client.session import DEFAULT_API, Store, address, connect, state_dir
-from buildpeer.client.shapes import Project
+from buildpeer.client.shapes import Project, Session
 from buildpeer.client.watch import watch
 
 T = TypeVar("T")
@@ -58,7 +58,10 @@ class Interrupted(Stop):
 @_api
 @_lang
 @click.option("--email", envvar="BUILDPEER_EMAIL", help="Who signs in; asked for if left out.")
-def login_command(api: str, lang: str | None, email: str | None) -> None:
+@click.option(
+    "--code", envvar="BUILDPEER_CODE", help="Code of the second step, if the account has one; asked for if left out."
+)
+def login_command(api: str, lang: str | None, email: str | None, code: str | None) -> None:
     """Sign in; the password is asked for, or taken from BUILDPEER_PASSWORD."""
     lang = language(lang)
     password = os.environ.get("BUILDPEER_PASSWORD", "")
@@ -69,10 +72,31 @@ def login_command(api: str, lang: str | None, email: str | None) -> None:
 
     async def work() -> None:
         async with Api(_checked(api, lang), keeper=Store(api), lang=lang) as signed:
-            session = await signed.sign_in(email.strip(), password)
+            session = await _signed_in(signed, email.strip(), password, code)
         click.echo(text(lang, "login.done", name=shown(session.person.name), tenant=shown(session.tenant.name)))
 
     _run(work(), lang, api)
+
+
+async def _signed_in(api: Api, email: str, password: str, code: str | None) -> Session:
+    """Sign in, in two steps if it takes two; a code that was mistyped is asked for again."""
+    try:
+        return await api.sign_in(email, password)
+    except ApiError as error:
+        if error.code != "code_needed":
+            raise
+        challenge = error.challenge
+    if code:
+        return await api.complete_sign_in(challenge, code)
+    if not sys.stdin.isatty():
+        raise Misuse(text(api.lang, "error.no_code"))
+    while True:
+        try:
+            return await api.complete_sign_in(challenge, str(click.prompt(text(api.lang, "login.code"))))
+        except ApiError as error:
+            if error.code != "code_wrong":
+                raise
+            click.echo(explain(api.lang, error, api.base_url), err=True)
 
 
 @click.command("logout")

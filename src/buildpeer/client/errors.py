@@ -31,7 +31,7 @@ class StaleError(NetworkError):
 class ApiError(ClientError):
     """BuildPeer answered no. `code` is one of the API's closed list; `title` and `detail` are for people.
 
-    `missing` is what an upload can't be completed without.
+    `missing` is what an upload can't be completed without, `challenge` what the second step of a sign-in begins with.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class ApiError(ClientError):
         *,
         retry_after_s: float | None = None,
         missing: Sequence[Range] = (),
+        challenge: str = "",
     ) -> None:
         super().__init__(detail or title)
         self.code = code
@@ -51,6 +52,7 @@ class ApiError(ClientError):
         self.detail = detail
         self.retry_after_s = retry_after_s
         self.missing = missing
+        self.challenge = challenge
 
     @property
     def passing(self) -> bool:

@@ -141,6 +141,21 @@ _CATALOGUE: dict[str, tuple[str, str, str]] = {
         "Sem terminal, defina BUILDPEER_EMAIL e BUILDPEER_PASSWORD.",
         "Without a terminal, set BUILDPEER_EMAIL and BUILDPEER_PASSWORD.",
     ),
+    "error.no_code": (
+        "La cuenta pide un código. Sin terminal, páselo con --code o defina BUILDPEER_CODE.",
+        "A conta pede um código. Sem terminal, passe-o com --code ou defina BUILDPEER_CODE.",
+        "The account asks for a code. Without a terminal, give it with --code or set BUILDPEER_CODE.",
+    ),
+    "error.code_needed": (
+        "La cuenta pide un código. Ejecute: buildpeer login",
+        "A conta pede um código. Execute: buildpeer login",
+        "The account asks for a code. Run: buildpeer login",
+    ),
+    "error.code_wrong": (
+        "El código no es correcto, venció o ya se usó. Espere el siguiente.",
+        "O código não está correto, expirou ou já foi usado. Aguarde o próximo.",
+        "The code is wrong, has expired or was used already. Wait for the next one.",
+    ),
     "error.address": (
         "«{api}» no es una dirección: debe empezar con http:// o https://.",
         "“{api}” não é um endereço: deve começar com http:// ou https://.",
@@ -159,6 +174,11 @@ _CATALOGUE: dict[str, tuple[str, str, str]] = {
     # signing in
     "login.email": ("Correo", "E-mail", "E-mail"),
     "login.password": ("Contraseña", "Senha", "Password"),
+    "login.code": (
+        "Código de la aplicación, o de recuperación",
+        "Código do aplicativo, ou de recuperação",
+        "Code from the app, or a recovery code",
+    ),
     "login.done": (
         "Sesión iniciada: {name}, {tenant}",
         "Sessão iniciada: {name}, {tenant}",

@@ -144,6 +144,7 @@ class Problem(msgspec.Struct, frozen=True):
     title: str = ""
     detail: str | None = None
     missing: list[Range] = []
+    challenge: str = ""
 
 
 class Opened(msgspec.Struct, frozen=True):

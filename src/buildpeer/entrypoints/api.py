@@ -22,10 +22,11 @@ from buildpeer.modules.documents.handlers import on_uploads_linked
 from buildpeer.modules.documents.http import DocumentsController
 from buildpeer.modules.identity import http as identity
 from buildpeer.modules.identity.http import (
+    AccountController,
     ApiKeysController,
-    IdentityController,
     InvitationsController,
     MembersController,
+    SessionsController,
 )
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
@@ -35,6 +36,7 @@ from buildpeer.platform import clock, http, telemetry
 from buildpeer.platform.auth import Tokens
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
+from buildpeer.platform.encryption import Cipher
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.signing import Signer
@@ -45,7 +47,8 @@ MOST_REQUESTS = 4096  # at once; every open stream is one, and granian's 128 wou
 STOP_WITHIN_S = 10.0
 
 CONTROLLERS = (
-    IdentityController,
+    SessionsController,
+    AccountController,
     ApiKeysController,
     InvitationsController,
     MembersController,
@@ -108,6 +111,7 @@ def create_app(settings: Settings) -> Litestar:
 def _dependencies(settings: Settings) -> dict[str, Provide]:
     tokens = Tokens(settings.token_key) if settings.token_key else None
     signer = Signer(settings.audit_key) if settings.audit_key else None
+    cipher = Cipher(settings.totp_key) if settings.totp_key else None
 
     async def database(state: State) -> Database:
         return state.db
@@ -135,6 +139,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
         "wakeups": Provide(wakeups),
         "tokens": constant(tokens),
         "signer": constant(signer),
+        "cipher": constant(cipher),
         "settings": constant(settings),
         "on_linked": constant(on_uploads_linked),
         "now": Provide(clock.now, sync_to_thread=False),
@@ -145,7 +150,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first, and open streams ended."""
-    settings.require("database_url", "valkey_url", "token_key", "audit_key")
+    settings.require("database_url", "valkey_url", "token_key", "audit_key", "totp_key")
     telemetry.configure_logging(settings, process="api")
     app = create_app(settings)
     server = Server(

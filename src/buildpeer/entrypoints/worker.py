@@ -28,6 +28,7 @@ MESSAGES_PAUSE_S = 0.25
 MAILS_PAUSE_S = 1.0
 BULK_PAUSE_S = 0.5  # after a batch that wasn't full: in a kickoff the next one will be
 SWEEP_PAUSE_S = 5.0
+TRAIL_PAUSE_S = 1.0
 SEAL_PAUSE_S = 20.0  # the trail is sealed at most a minute behind
 HOUR_S = 3600.0
 _WAIT_S = 10
@@ -86,6 +87,7 @@ def _loops(
         pause_s=SWEEP_PAUSE_S,
     )
     yield _forever("erase", lambda: uploads.delete_erased(db, storage), pause_s=SWEEP_PAUSE_S)
+    yield _forever("trail", lambda: identity.trail_failed_sign_ins(db), pause_s=TRAIL_PAUSE_S)
     yield _forever("seal", lambda: audit.seal(db, storage, bucket=settings.audit_bucket), pause_s=SEAL_PAUSE_S)
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
 

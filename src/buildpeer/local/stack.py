@@ -113,6 +113,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     ministack_root_secret: str = msgspec.field(default_factory=_word(40))
     admin_token: str = msgspec.field(default_factory=_word(64))
     audit_key: str = msgspec.field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
+    totp_key: str = msgspec.field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
     demo_password: str = msgspec.field(default_factory=_word(16))
     place_id: str = msgspec.field(default_factory=_word(16))
 
@@ -335,6 +336,7 @@ class Stack:
         }
         if process == "api":
             found |= _prefixed(token_key=self.secrets.token_key, audit_key=self.secrets.audit_key)
+            found |= _prefixed(totp_key=self.secrets.totp_key)
             found |= _prefixed(api_host=LOOPBACK, api_port=self.config.ports.api, web_url=self.api_url)
         if process == "worker" and "mail" in self.config.processes:
             found |= _prefixed(smtp_url=f"smtp://{LOOPBACK}:{self.config.ports.smtp}")

@@ -19,21 +19,23 @@ from buildpeer.platform.errors import Problem
 ACCESS_LIFE = timedelta(minutes=15)
 REFRESH_LIFE = timedelta(days=60)
 CHALLENGE_LIFE = timedelta(minutes=2)
+FIRST_STEP_LIFE = timedelta(minutes=5)  # in which somebody finds their phone, or the paper with recovery codes
 _ALGORITHM = "HS256"
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who is calling, and in which tenant."""
+    """Who is calling, and in which tenant; `key_id` where a machine calls, with a key that this person made."""
 
     person_id: UUID
     tenant_id: UUID
     session_id: UUID
     request_id: str = ""
+    key_id: UUID | None = None
 
     @property
     def scope(self) -> Scope:
         """What a transaction for this caller is bound to."""
-        return Scope(self.tenant_id, self.person_id, self.request_id, self.session_id)
+        return Scope(self.tenant_id, self.person_id, self.request_id, self.session_id, self.key_id)
 
 
 class RefreshClaim(msgspec.Struct, frozen=True):
@@ -42,6 +44,14 @@ class RefreshClaim(msgspec.Struct, frozen=True):
     person_id: UUID
     session_id: UUID
     generation: int
+
+
+class FirstStep(msgspec.Struct, frozen=True):
+    """Whose password was right, on a device of which name; `proof` says by which password."""
+
+    person_id: UUID
+    device: str
+    proof: str
 
 
 class Tokens:
@@ -114,6 +124,25 @@ class Tokens:
         except Problem as exc:
             raise Problem("bad_credentials") from exc
         return UUID(claims["sub"]), datetime.fromtimestamp(int(claims["at"]) / 1_000_000, UTC)
+
+    def first_step(self, step: FirstStep, *, now: datetime) -> str:
+        """What the second step of a sign-in begins with, good for FIRST_STEP_LIFE."""
+        claims = {
+            "typ": "first-step",
+            "sub": str(step.person_id),
+            "dev": step.device,
+            "prf": step.proof,
+            "exp": int((now + FIRST_STEP_LIFE).timestamp()),
+        }
+        return jwt.encode({"alg": _ALGORITHM}, claims, self._key)
+
+    def read_first_step(self, challenge: str, *, now: datetime) -> FirstStep:
+        """What a genuine, fresh first step says. Raises Problem bad_credentials."""
+        try:
+            claims = self._read(challenge, "first-step", now)
+        except Problem as exc:
+            raise Problem("bad_credentials") from exc
+        return FirstStep(UUID(claims["sub"]), claims["dev"], claims["prf"])
 
     def _read(self, token: str, kind: str, now: datetime) -> dict[str, str]:
         try:

@@ -23,6 +23,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin_database_url: str = ""  # the migrations' role
     valkey_url: str = ""
     token_key: str = ""  # signs access tokens; at least 32 bytes, base64
+    totp_key: str = ""  # encrypts the secrets of TOTP: 32 bytes, base64
     aws_endpoint_url: str | None = None  # the local stack; None on AWS
     aws_region: str = "us-east-1"
     public_s3_url: str | None = None  # where phones reach S3, if not where we do

@@ -17,7 +17,7 @@ from buildpeer.platform import mail, messaging
 from buildpeer.platform.errors import Problem
 
 POOL_WAIT_S = 10.0
-_BEGIN = "select role, session_ended from app.enter($1, $2, $3, $4)"
+_BEGIN = "select role, session_ended from app.enter($1, $2, $3, $4, $5)"
 _OUTBOX = """
 insert into outbox (tenant_id, destination, project_id, type, body)
 select (r ->> 'tenant_id')::uuid, r ->> 'destination', (r ->> 'project_id')::uuid, r ->> 'type', r -> 'body'
@@ -37,13 +37,15 @@ class ScopeError(RuntimeError):
 
 class Scope(msgspec.Struct, frozen=True):
     """Whom a transaction serves: a person in a tenant, or BuildPeer itself in a tenant (`person_id` None),
-    or a person before any tenant is chosen (`tenant_id` None). `session_id` is the sign-in that they call by.
+    or a person before any tenant is chosen (`tenant_id` None). `session_id` is the sign-in that they call by,
+    `key_id` the key, where a machine acts for them.
     """
 
     tenant_id: UUID | None
     person_id: UUID | None
     request_id: str = ""
     session_id: UUID | None = None
+    key_id: UUID | None = None
 
 
 class Transaction:
@@ -99,7 +101,12 @@ class Transaction:
         Raises Problem session_ended like the beginning of a transaction.
         """
         begun = await self.one(
-            _BEGIN, _text(scope.tenant_id), _text(scope.person_id), scope.request_id[:200], scope.session_id
+            _BEGIN,
+            _text(scope.tenant_id),
+            _text(scope.person_id),
+            scope.request_id[:200],
+            scope.session_id,
+            scope.key_id,
         )
         assert begun is not None  # noqa: S101 - a function's one row
         if begun["session_ended"]:
@@ -141,7 +148,7 @@ class Database:
         """One transaction for `scope`: commits when the block ends, rolls back when it raises.
 
         Raises ScopeError for a scope that names neither tenant nor person: it would see nothing, or the wrong thing;
-        Problem session_ended for a session that has ended, whatever its access token still says.
+        Problem session_ended for a session that has ended, whatever its access token still says, or a revoked key.
         """
         if scope.tenant_id is None and scope.person_id is None:
             raise ScopeError("a transaction needs a tenant or a person")

@@ -24,6 +24,7 @@ from buildpeer.platform import messages
 from buildpeer.platform.auth import Caller, Tokens
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
+from buildpeer.platform.encryption import Cipher
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
@@ -43,6 +44,7 @@ SEND_TIMEOUT_S = 30.0
 DatabaseDep = NamedDependency[Database]
 StorageDep = NamedDependency[Storage]
 TokensDep = NamedDependency[Tokens]
+CipherDep = NamedDependency[Cipher]
 ThrottleDep = NamedDependency[Throttle]
 WakeupsDep = NamedDependency[Wakeups]
 SettingsDep = NamedDependency[Settings]

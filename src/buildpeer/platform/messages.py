@@ -43,6 +43,26 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "Este endereço não aceita essa operação.",
         "en": "This address does not take that method.",
     },
+    "code_needed": {
+        "es": "Escriba el código de su aplicación de autenticación, o un código de recuperación.",
+        "pt": "Digite o código do seu aplicativo autenticador ou um código de recuperação.",
+        "en": "Enter the code from your authenticator app, or a recovery code.",
+    },
+    "code_wrong": {
+        "es": "El código no es correcto, venció o ya se usó. Espere el siguiente.",
+        "pt": "O código não está correto, expirou ou já foi usado. Aguarde o próximo.",
+        "en": "The code is wrong, has expired or was used already. Wait for the next one.",
+    },
+    "totp_on": {
+        "es": "La verificación en dos pasos ya está activada.",
+        "pt": "A verificação em duas etapas já está ativada.",
+        "en": "Two-step sign-in is on already.",
+    },
+    "account_shared": {
+        "es": "La cuenta también es de otra empresa: solo la propia persona puede desactivar la verificación.",
+        "pt": "A conta também é de outra empresa: só a própria pessoa pode desativar a verificação.",
+        "en": "The account belongs to another company, too: only the person can switch two-step sign-in off.",
+    },
     "pin_wrong": {
         "es": "El PIN no es correcto.",
         "pt": "O PIN não está correto.",
@@ -296,6 +316,41 @@ ACTIONS: dict[str, dict[str, str]] = {
         "pt": "Escolheu uma nova senha por um link de e-mail",
         "en": "Set a new password by a mailed link",
     },
+    "confirmation_failed": {
+        "es": "Escribió una contraseña equivocada para confirmar un cambio de su cuenta",
+        "pt": "Digitou uma senha errada para confirmar uma mudança na sua conta",
+        "en": "Gave a wrong password to confirm a change of the account",
+    },
+    "code_refused": {
+        "es": "Escribió un código equivocado después de la contraseña correcta",
+        "pt": "Digitou um código errado depois da senha correta",
+        "en": "Gave a wrong code after the right password",
+    },
+    "recovery_code_used": {
+        "es": "Usó un código de recuperación",
+        "pt": "Usou um código de recuperação",
+        "en": "Used a recovery code",
+    },
+    "recovery_codes_made": {
+        "es": "Generó códigos de recuperación nuevos",
+        "pt": "Gerou novos códigos de recuperação",
+        "en": "Made new recovery codes",
+    },
+    "totp_on": {
+        "es": "Activó la verificación en dos pasos",
+        "pt": "Ativou a verificação em duas etapas",
+        "en": "Switched two-step sign-in on",
+    },
+    "totp_off": {
+        "es": "Desactivó la verificación en dos pasos",
+        "pt": "Desativou a verificação em duas etapas",
+        "en": "Switched two-step sign-in off",
+    },
+    "totp_reset": {
+        "es": "Desactivó la verificación en dos pasos de otra persona",
+        "pt": "Desativou a verificação em duas etapas de outra pessoa",
+        "en": "Switched somebody else's two-step sign-in off",
+    },
     "joined": {"es": "Se unió a la empresa", "pt": "Entrou para a empresa", "en": "Joined the company"},
     "device_joined": {"es": "Registró un teléfono", "pt": "Registrou um celular", "en": "Registered a device"},
     "device_approved": {"es": "Autorizó un teléfono", "pt": "Autorizou um celular", "en": "Approved a device"},
@@ -377,6 +432,46 @@ MAILS: dict[str, dict[str, dict[str, str]]] = {
             "subject": "Your BuildPeer password has changed",
             "body": "Your BuildPeer password has just changed, and all other sessions have ended.\n\n"
             "If it wasn't you, ask for a new password on the sign-in page and tell your company.",
+        },
+    },
+    "totp_on": {
+        "es": {
+            "subject": "Su cuenta de BuildPeer pide ahora dos pasos",
+            "body": "La verificación en dos pasos de su cuenta de BuildPeer acaba de activarse. Desde ahora, además de "
+            "la contraseña, se pide un código al iniciar sesión.\n\n"
+            "Si no fue usted, pida una contraseña nueva en la página de inicio y avise a su empresa.",
+        },
+        "pt": {
+            "subject": "Sua conta do BuildPeer agora pede duas etapas",
+            "body": "A verificação em duas etapas da sua conta do BuildPeer acaba de ser ativada. De agora em diante, "
+            "além da senha, será pedido um código ao entrar.\n\n"
+            "Se não foi você, peça uma nova senha na página de entrada e avise a sua empresa.",
+        },
+        "en": {
+            "subject": "Your BuildPeer account now asks for two steps",
+            "body": "Two-step sign-in of your BuildPeer account has just been switched on. From now on, signing in "
+            "takes a code besides the password.\n\n"
+            "If it wasn't you, ask for a new password on the sign-in page and tell your company.",
+        },
+    },
+    "totp_off": {
+        "es": {
+            "subject": "Su cuenta de BuildPeer ya no pide dos pasos",
+            "body": "La verificación en dos pasos de su cuenta de BuildPeer acaba de desactivarse: para iniciar sesión "
+            "basta la contraseña.\n\n"
+            "Si no fue usted ni lo pidió a su empresa, cambie su contraseña y avise a su empresa.",
+        },
+        "pt": {
+            "subject": "Sua conta do BuildPeer não pede mais duas etapas",
+            "body": "A verificação em duas etapas da sua conta do BuildPeer acaba de ser desativada: para entrar, "
+            "basta a senha.\n\n"
+            "Se não foi você nem pediu isso à sua empresa, mude sua senha e avise a sua empresa.",
+        },
+        "en": {
+            "subject": "Your BuildPeer account no longer asks for two steps",
+            "body": "Two-step sign-in of your BuildPeer account has just been switched off: the password alone signs "
+            "in.\n\n"
+            "If it wasn't you, and you didn't ask your company for it, change your password and tell your company.",
         },
     },
 }

@@ -1,9 +1,10 @@
 """What owners and managers read and take away, and that it proves itself."""
 
+import base64
 import csv
 import io
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,7 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from click.testing import CliRunner
-from tests.conftest import PASSWORD, Company
+from tests.conftest import PASSWORD, Company, declare
 from tests.modules.audit.conftest import Trail
 from tests.modules.identity.test_invitations import Phone, crew_token
 
@@ -262,15 +263,19 @@ async def test_an_export_longer_than_a_page_is_whole_and_ends_with_the_right_to_
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-async def test_failed_sign_ins_are_in_the_trail_and_name_no_actor(http, company: Company) -> None:
+async def test_failed_sign_ins_are_in_the_trail_and_name_no_actor(http, company: Company, worker_db: Database) -> None:
     owner, worker = await company.hire("owner"), await company.hire()
     for email in (company.emails[worker.person_id], "nobody@example.test"):
         answer = await http.post("/v1/sessions", json={"email": email, "password": "wrong"})
         assert answer.status_code == 401
         request_id = answer.json()["request_id"] if email != "nobody@example.test" else request_id  # noqa: F821
+    before = clock.now()
+    while await identity.trail_failed_sign_ins(worker_db):
+        pass
     (entry,) = await trail_of(http, company, owner, action="sign_in_failed")
     assert (entry["object_type"], entry["object_id"]) == ("people", str(worker.person_id))
-    assert (entry["person"], entry["request_id"]) == (None, request_id)
+    assert (entry["person"], entry["request_id"], entry["process"]) == (None, request_id, "app")
+    assert datetime.fromisoformat(entry["occurred_at"]) <= before, "when it happened, not when it was moved"
 
 
 async def test_a_phones_life_is_in_the_trail_without_its_pin(http, company: Company, admin: Any) -> None:
@@ -336,3 +341,79 @@ async def test_the_verifier_says_so_by_its_exit_code(
     bad = await verify()
     assert bad.exit_code == 1
     assert f"entry {entry_id} was changed" in bad.output
+
+
+class Erp:
+    """A machine with a key, and the owner who made it."""
+
+    def __init__(self, owner: Caller, made: dict[str, Any]) -> None:
+        self.owner = owner
+        self.key_id: str = made["key"]["key_id"]
+        self.headers = {"authorization": f"Bearer {made['secret']}"}
+        self.shown = {"key_id": self.key_id, "name": "ERP de obra"}
+
+
+async def erp_of(http: httpx.AsyncClient, company: Company) -> Erp:
+    owner = await company.hire("owner")
+    wanted = {"name": "ERP de obra", "tools": {"files": "standard", "people": "admin", "audit": "read"}}
+    made = await http.post("/v1/api-keys", json=wanted, headers=company.bearer(owner))
+    return Erp(owner, made.json())
+
+
+async def test_what_a_machine_did_is_its_own_and_names_who_made_its_key(http, company: Company, trail, admin) -> None:
+    erp = await erp_of(http, company)
+    worker, manager = await company.hire(), await company.hire("manager")
+    await http.patch(f"/v1/members/{worker.person_id}", json={"role": "residente"}, headers=erp.headers)
+    path = f"/v1/projects/{company.tower}/uploads"
+    opened = await http.post(path, json={"uploads": [declare(b"abc")]}, headers=erp.headers)
+    await http.get("/v1/audit/export", headers=erp.headers)
+    person = {"person_id": str(erp.owner.person_id), "name": "Alguien"}
+    entries = await trail_of(http, company, manager, key_id=erp.key_id)
+    assert [(e["action"], e["object_type"]) for e in entries] == [
+        ("export", "audit"),
+        ("insert", "uploads"),
+        ("update", "memberships"),
+    ]
+    assert entries[1]["object_id"] == opened.json()["results"][0]["upload"]["upload_id"]
+    assert all((e["machine"], e["person"]) == (erp.shown, person) for e in entries)
+    others = [e for e in await trail_of(http, company, manager, limit=200) if e not in entries]
+    assert others
+    assert all(e["machine"] is None for e in others)
+    assert {e["entry_id"] for e in entries} <= {
+        e["entry_id"] for e in await trail_of(http, company, manager, person_id=str(erp.owner.person_id))
+    }
+    await http.delete(f"/v1/api-keys/{erp.key_id}", headers=company.bearer(erp.owner))
+    assert (await trail_of(http, company, manager, key_id=erp.key_id))[0]["machine"] == erp.shown
+
+
+async def test_a_machines_entries_are_sealed_exported_and_can_not_pass_for_a_persons(
+    http, company: Company, trail: Trail, admin
+) -> None:
+    erp = await erp_of(http, company)
+    worker = await company.hire()
+    for role in ("residente", "manager"):
+        await http.patch(f"/v1/members/{worker.person_id}", json={"role": role}, headers=erp.headers)
+    while await trail.seal():
+        pass
+    assert await trail.findings() == []
+    content = (await export(http, company, erp.owner, format="json")).content
+    assert service.check_bundle(content, json.loads(await keys(http))["keys"]).problems == []
+    bundle = json.loads(content)
+    mine = [json.loads(e["entry"]) for e in bundle["entries"] if erp.key_id in e["entry"]]
+    assert [(e["v"], e.get("key_id")) for e in mine if e["action"] == "update"] == [(2, erp.key_id)] * 2
+    assert {e["v"] for each in bundle["entries"] if "key_id" not in (e := json.loads(each["entry"]))} == {1}
+    statement = json.loads(base64.urlsafe_b64decode(bundle["statement"].split(".")[1] + "=="))
+    assert statement["keys"] == {erp.key_id: "ERP de obra"}
+    table = csv.DictReader(
+        io.StringIO((await export(http, company, erp.owner, format="csv")).content.decode("utf-8-sig"))
+    )
+    rows = [row for row in table if row["action"] == "update"]
+    assert [(row["machine"], row["key_id"], row["person"]) for row in rows] == [
+        ("ERP de obra", erp.key_id, "Alguien")
+    ] * 2
+    changed = "update audit.entries set key_id = $2 where tenant_id = $1 and action = 'update'"
+    for other in (None, uuid4()):
+        await admin.execute(changed, company.tenant_id, other)
+        assert [" was changed " in finding for finding in await trail.findings()] == [True, True]
+    await admin.execute(changed, company.tenant_id, UUID(erp.key_id))
+    assert await trail.findings() == []

@@ -72,6 +72,18 @@ def test_the_bytes_of_an_entry_are_those_of_the_guide() -> None:
     )
 
 
+def test_what_a_machine_did_is_version_2_and_names_its_key() -> None:
+    key = UUID("33333333-3333-4333-8333-333333333333")
+    machine = msgspec.structs.replace(VECTOR, person_id=UUID("44444444-4444-4444-8444-444444444444"), key_id=key)
+    person = '"person_id":"44444444-4444-4444-8444-444444444444"'
+    bytes_ = CANONICAL.replace('"v":1', '"v":2').replace('"person_id":null', f'{person},"key_id":"{key}"')
+    assert rules.canonical(machine).decode() == bytes_
+    assert (
+        rules.leaf_hash(rules.canonical(machine)).hex()
+        == "45eeaf0bd564596e1ac074b1fa46fadb75a03ccf5b7ff20ca3e8c45558d14a90"
+    )
+
+
 def test_the_hash_of_a_batch_is_that_of_the_guide() -> None:
     header = Header(
         tenant_id=VECTOR.tenant_id,
@@ -97,7 +109,7 @@ async def test_the_database_and_the_verifier_make_the_same_bytes(admin: asyncpg.
     statement = await admin.prepare(
         """select (x).*, (x).changes::text as text, audit.canonical(x) as canonical from (
           select row($1::uuid, $2::timestamptz, 7, $3::uuid, $4::text, $5::text, $6::text, $7::text, $8::text,
-            $9::jsonb, $10::uuid)::audit.entries as x) y"""
+            $9::jsonb, $10::uuid, $11::uuid)::audit.entries as x) y"""
     )
     examples: list[tuple[object, ...]] = []
 
@@ -114,6 +126,7 @@ async def test_the_database_and_the_verifier_make_the_same_bytes(admin: asyncpg.
             TEXT,
             st.dictionaries(TEXT, JSON, max_size=4),
             st.none() | st.uuids(),
+            st.none() | st.uuids(),
         )
     )
     def collect(example: tuple[object, ...]) -> None:
@@ -122,7 +135,7 @@ async def test_the_database_and_the_verifier_make_the_same_bytes(admin: asyncpg.
     collect()
     for example in examples:
         changes = msgspec.json.encode(example[8]).decode()
-        row = await statement.fetchrow(*example[:8], changes, example[9])
+        row = await statement.fetchrow(*example[:8], changes, *example[9:])
         assert row is not None
         entry = Entry(**{name: row[name] for name in Entry.__struct_fields__ if name != "changes"}, changes=row["text"])
         assert rules.canonical(entry).decode() == row["canonical"]

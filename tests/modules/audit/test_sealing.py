@@ -1,10 +1,12 @@
 """Sealing misses nothing, and whatever is done to the trail by the database's superuser is found and named."""
 
 import asyncio
+import itertools
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import msgspec
@@ -15,6 +17,7 @@ from tests.modules.audit.conftest import BUCKET, Trail
 
 from buildpeer.local.stack import Stack
 from buildpeer.modules.audit import service, store
+from buildpeer.platform import clock, migrate
 from buildpeer.platform.db import Database, Scope
 from buildpeer.platform.storage import Storage
 
@@ -150,6 +153,7 @@ CHANGES = {
     "object_id": "'another'",
     "project_id": "gen_random_uuid()",
     "database_role": "'postgres'",
+    "key_id": "gen_random_uuid()",
 }
 
 
@@ -359,3 +363,42 @@ async def test_only_the_worker_lays_seals_and_nobody_removes_them(
     for storage in (api_clients.storage, auditor_storage, worker_clients.storage):
         await refused(lambda s=storage: s._call("delete_object", Bucket=BUCKET, Key=found["Key"]))
     assert not await worker_clients.storage.put_once(**(new | {"key": found["Key"]}))
+
+
+@pytest.fixture
+async def before_machines(admin_url: str) -> AsyncIterator[str]:
+    """A database of its own, as it was before entries could name a machine."""
+    admin = await asyncpg.connect(admin_url)
+    await admin.execute("drop database if exists old_trail_test with (force)")
+    await admin.execute("create database old_trail_test")
+    url = admin_url.rsplit("/", 1)[0] + "/old_trail_test"
+    await migrate.migrate(url, list(itertools.takewhile(lambda m: m.name != "second_step", migrate.read())))
+    yield url
+    await admin.execute("drop database old_trail_test with (force)")
+    await admin.close()
+
+
+async def test_what_was_sealed_before_machines_had_a_name_is_still_as_it_was_sealed(before_machines: str) -> None:
+    admin = await asyncpg.connect(before_machines)
+    tenant_id = uuid4()
+
+    async def write_and_seal() -> None:
+        await admin.execute("update tenants set name = name || 'x' where tenant_id = $1", tenant_id)
+        assert await admin.fetchval("select audit.seal($1)", tenant_id) > 0
+
+    await admin.execute("insert into tenants (tenant_id, name) values ($1, 'Obra')", tenant_id)
+    await write_and_seal()
+    await migrate.migrate(before_machines, migrate.read())
+    await write_and_seal()
+    async with admin.transaction():
+        await admin.execute("select set_config('app.key_id', $1, true)", str(uuid4()))
+        await write_and_seal()
+    db = await Database.connect(before_machines, size=1, role="buildpeer_audit")
+    found = service.verify(db, [], tenant_id=tenant_id, now=clock.now(), progress=lambda _done, _total: None)
+    assert [finding async for finding in found] == []
+    assert await admin.fetchval("select count(*) from audit.entries where key_id is not null") == 1
+    await admin.execute("update audit.entries set key_id = gen_random_uuid() where key_id is null")
+    found = service.verify(db, [], tenant_id=tenant_id, now=clock.now(), progress=lambda _done, _total: None)
+    assert len([finding async for finding in found]) == 3
+    await db.close()
+    await admin.close()

@@ -2,20 +2,32 @@
 
 import asyncio
 import base64
+import io
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+import pyvips
+import zxingcpp
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from PIL import Image
 from tests.conftest import PASSWORD, Company
 from tests.modules.identity.test_members import bearer
 from tests.modules.identity.test_passwords import Post, post  # noqa: F401
 
 PIN = "482913"
+
+
+def read_qr(svg: str) -> str:
+    """What a camera would read."""
+    picture = pyvips.Image.svgload_buffer(svg.encode(), scale=8)
+    (found,) = zxingcpp.read_barcodes(Image.open(io.BytesIO(picture.write_to_buffer(".png"))))
+    assert found.format == zxingcpp.BarcodeFormat.QRCode
+    return found.text
 
 
 class Phone:
@@ -120,6 +132,42 @@ async def test_who_has_an_account_joins_with_its_password(http, company: Company
 )
 async def test_who_may_invite_whom(http, company: Company, who: str, wanted: dict[str, Any], expected: int) -> None:
     assert (await invite(http, company.bearer(await company.hire(who)), **wanted)).status_code == expected
+
+
+async def test_the_link_also_comes_as_a_qr_code_but_not_where_it_is_mailed(http, company: Company) -> None:
+    headers = company.bearer(await company.hire("manager"))
+    made = (await invite(http, headers, kind="crew", projects=[str(company.tower)])).json()
+    assert read_qr(made["qr_svg"]) == made["link"]
+    phone = Phone()
+    assert (await phone.join(http, read_qr(made["qr_svg"]).partition("#")[2])).status_code == 201
+    mailed = (await invite(http, headers, kind="email", email=f"{uuid4()}@x.test", role="residente")).json()
+    assert (mailed["link"], mailed["qr_svg"]) == (None, None)
+    listed = (await http.get("/v1/invitations", headers=headers)).text
+    assert "qr_svg" not in listed
+
+
+@pytest.mark.parametrize("kind", ["email", "crew", "device"])
+async def test_projects_that_are_anothers_or_nobodys_are_refused_alike(
+    http, company: Company, found_company: Any, admin: Any, kind: str
+) -> None:
+    headers, other = company.bearer(await company.hire("manager")), await found_company()
+    member = str((await company.hire()).person_id)
+    refused = []
+    for foreign in (str(other.tower), str(uuid4())):
+        answer = await invite(
+            http,
+            headers,
+            kind=kind,
+            email=f"{uuid4()}@x.test",
+            person_id=member,
+            projects=[str(company.tower), foreign, foreign],
+        )
+        assert (answer.status_code, answer.json()["projects"]) == (404, [foreign])
+        refused.append({k: v for k, v in answer.json().items() if k not in ("request_id", "projects")})
+    assert refused[0] == refused[1]
+    assert await admin.fetchval("select count(*) from invitations where tenant_id = $1", company.tenant_id) == 0
+    good = await invite(http, headers, kind="crew", projects=[str(company.tower), str(company.tower)])
+    assert good.status_code == 201
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "p256", "p1363"])

@@ -3,11 +3,16 @@
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from tests.conftest import Company, declare
 
 from buildpeer.entrypoints.api import create_app
+from buildpeer.modules.identity import service as identity
+from buildpeer.platform import clock
 from buildpeer.platform.config import Settings
+from buildpeer.platform.db import Database
+from buildpeer.platform.errors import Problem
 
 
 async def make(http: httpx.AsyncClient, company: Company, caller: Any, **tools: str) -> httpx.Response:
@@ -62,6 +67,23 @@ async def test_a_revoked_key_and_that_of_somebody_who_left_do_nothing(http, comp
     await company.dismiss(other)
     answer = await http.get("/v1/projects", headers={"authorization": f"Bearer {left['secret']}"})
     assert answer.json()["items"] == []
+
+
+async def test_a_revoked_key_ends_what_goes_on_by_it(http, company: Company, db: Database) -> None:
+    owner = await company.hire("owner")
+    made = (await make(http, company, owner, audit="read")).json()
+    machine = await identity.caller_of_key(
+        db, secret=made["secret"], tool="audit", level="read", now=clock.now(), request_id="r"
+    )
+    async with db.transaction(machine.scope) as tx:
+        assert tx.role == "owner"
+    await http.delete(f"/v1/api-keys/{made['key']['key_id']}", headers=company.bearer(owner))
+    other = await company.hire("owner")
+    anothers = msgspec.structs.replace(machine, person_id=other.person_id)
+    for caller in (machine, anothers):
+        with pytest.raises(Problem, match="session_ended"):
+            async with db.transaction(caller.scope):
+                pass
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import settings as running
+from hypothesis import strategies as st
 from tests.conftest import PASSWORD, Company, eventually
 from tests.modules.identity.test_members import bearer, sign_in
 
 from buildpeer.local.mailcatcher import MailCatcher, text_of
 from buildpeer.modules.identity import rules
+from buildpeer.modules.identity import service as identity
 from buildpeer.modules.notifications import service as notifications
 from buildpeer.platform import clock
 from buildpeer.platform.db import Database
@@ -150,12 +155,166 @@ async def test_while_valkey_is_away_each_process_counts_for_itself() -> None:
     limit = Limit("test", quota=2, window_s=60)
     await throttle.take(limit, "ana")
     await throttle.take(limit, "ana")
-    await throttle.give_back(limit, "ana")
-    await throttle.take(limit, "ana")
     with pytest.raises(Problem, match="too_many_tries"):
         await throttle.take(limit, "ana")
     await throttle.take(limit, "rosa")
+    for proof, expected in ((right, True), (wrong, False), (right, True), (wrong, False)):
+        assert await throttle.attempt(proof, (limit, "luz")) is expected
+
+    async def work() -> bool:
+        raise AssertionError("nobody hashes a password for who has had their tries")
+
+    with pytest.raises(Problem, match="too_many_tries"):
+        await throttle.attempt(work, (limit, "luz"))
     await throttle.close()
+
+
+async def right() -> bool:
+    await asyncio.sleep(0)
+    return True
+
+
+async def wrong() -> bool:
+    await asyncio.sleep(0)
+    return False
+
+
+async def test_as_many_who_are_right_sign_in_at_once_as_there_are(http, company: Company) -> None:
+    email = company.emails[(await company.hire()).person_id]
+    answers = await asyncio.gather(*(try_password(http, email, PASSWORD) for _ in range(25)))
+    assert {answer.status_code for answer in answers} == {201}
+
+
+async def test_however_many_guess_at_once_few_learn_that_they_were_wrong(http, company: Company, monkeypatch) -> None:
+    monkeypatch.setattr(rules, "TRIES_BY_ACCOUNT", Limit(f"test-{uuid4()}", quota=4, window_s=60))
+    monkeypatch.setattr(rules, "TRIES_BY_ADDRESS", Limit(f"test-{uuid4()}", quota=100, window_s=60))
+    email = company.emails[(await company.hire()).person_id]
+    answers = await asyncio.gather(*(try_password(http, email, f"guess {n}") for n in range(20)))
+    codes = [answer.json()["code"] for answer in answers]
+    assert (codes.count("bad_credentials"), codes.count("too_many_tries")) == (4, 16)
+    assert (await try_password(http, email, PASSWORD)).status_code == 429
+
+
+@running(max_examples=100, deadline=None)
+@given(
+    data=st.data(), quota=st.integers(1, 4), proofs=st.lists(st.booleans(), max_size=14), processes=st.integers(1, 3)
+)
+def test_no_order_of_arrival_lets_more_than_the_limit_be_wrong(
+    data: st.DataObject, quota: int, proofs: list[bool], processes: int
+) -> None:
+    """Several processes share one Valkey; each try may pause anywhere for any time."""
+    pauses = data.draw(st.lists(st.integers(0, 5), min_size=len(proofs), max_size=len(proofs)))
+    limit, kept = Limit("test", quota=quota, window_s=60), dict[str, tuple[int, float]]()
+
+    async def play() -> list[bool | None]:
+        throttles = [Throttle("redis://127.0.0.1:1/0") for _ in range(processes)]
+        for throttle in throttles:
+            throttle._local = kept  # what Valkey is to them
+            share(throttle)
+
+        at_work = [0] * processes
+
+        async def one(n: int) -> bool | None:
+            async def proof() -> bool:
+                at_work[n % processes] += 1
+                assert at_work[n % processes] <= quota
+                for _ in range(pauses[n]):
+                    await asyncio.sleep(0)
+                at_work[n % processes] -= 1
+                return proofs[n]
+
+            try:
+                told = await throttles[n % processes].attempt(proof, (limit, "ana"))
+            except Problem:
+                return None
+            failed = max((count for count, _ in kept.values()), default=0)
+            assert not told or failed < quota, "who guesses on learns nothing, not even that it was right"
+            return told
+
+        told = await asyncio.gather(*(one(n) for n in range(len(proofs))))
+        assert not any(throttle._lines for throttle in throttles)
+        return told
+
+    told = asyncio.run(play())
+    assert all(answer in (None, proof) for answer, proof in zip(told, proofs, strict=True))
+    assert told.count(False) == min(quota, proofs.count(False))
+    if proofs.count(False) < quota:
+        assert None not in told, "nobody is kept out by those who are right"
+
+
+def share(throttle: Throttle) -> None:
+    async def count(name: str, window_s: int) -> tuple[int, int]:
+        await asyncio.sleep(0)
+        return throttle._count_here(name, window_s)
+
+    async def look(name: str) -> tuple[int, int]:
+        await asyncio.sleep(0)
+        return throttle._look_here(name)
+
+    throttle._count, throttle._look = count, look
+
+
+async def test_an_address_that_nobody_has_costs_the_same_statements(
+    settings, tokens, company: Company, admin, worker_db: Database
+) -> None:
+    """Also the same committed row: what differs is done by the worker, later."""
+    known, unknown = company.emails[(await company.hire()).person_id], f"{uuid4()}@nobody.test"
+    asked: list[tuple[str, tuple[Any, ...]]] = []
+
+    async def listen(connection: asyncpg.Connection) -> None:
+        connection.add_query_logger(lambda query: asked.append((query.query, tuple(map(type, query.args)))))
+
+    throttle, told = Throttle(settings.valkey_url), []
+    async with asyncpg.create_pool(settings.database_url, min_size=1, max_size=1, init=listen) as pool:
+        for email in (known, unknown):
+            asked.clear()
+            with pytest.raises(Problem, match="bad_credentials"):
+                await identity.sign_in(
+                    Database(pool),
+                    throttle,
+                    tokens,
+                    email=email,
+                    password="wrong",
+                    device="",
+                    address=str(uuid4()),
+                    now=clock.now(),
+                    request_id="r",
+                )
+            told.append(list(asked))
+    await throttle.close()
+    assert told[0] == told[1]
+    assert any("record_failed_sign_in" in query for query, _ in told[0])
+    rows = await admin.fetch(
+        "select email, request_id, database_role from failed_sign_ins where email = any ($1) order by failure_id",
+        [known, unknown],
+    )
+    assert [tuple(row) for row in rows] == [(known, "r", "buildpeer_app"), (unknown, "r", "buildpeer_app")]
+    while await identity.trail_failed_sign_ins(worker_db):
+        pass
+    assert await admin.fetchval("select count(*) from failed_sign_ins where email = any ($1)", [known, unknown]) == 0
+    trail = await admin.fetchval(
+        "select count(*) from audit.entries where tenant_id = $1 and action = 'sign_in_failed'", company.tenant_id
+    )
+    assert trail == 1
+
+
+async def test_a_wrong_current_password_is_in_the_trail_and_counts(http, company: Company, admin, monkeypatch) -> None:
+    monkeypatch.setattr(rules, "TRIES_BY_ACCOUNT", Limit(f"test-{uuid4()}", quota=2, window_s=60))
+    caller = await company.hire()
+    headers = company.bearer(caller)
+
+    async def change(current: str) -> str:
+        body = {"current": current, "password": NEW}
+        answer = await http.put("/v1/me/password", json=body, headers=headers)
+        return answer.json()["code"] if answer.content else ""
+
+    assert [await change("wrong") for _ in range(3)] == ["bad_credentials", "bad_credentials", "too_many_tries"]
+    assert await change(PASSWORD) == "too_many_tries"
+    rows = await admin.fetch(
+        "select person_id, object_type, object_id, changes from audit.entries where tenant_id = $1 and action = $2",
+        *(company.tenant_id, "confirmation_failed"),
+    )
+    assert [tuple(row) for row in rows] == [(caller.person_id, "people", str(caller.person_id), "{}")] * 2
 
 
 async def test_a_mail_of_a_rolled_back_transaction_is_never_sent(db: Database, post: Post) -> None:

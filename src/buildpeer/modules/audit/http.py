@@ -34,6 +34,7 @@ from buildpeer.platform.signing import Signer
 SignerDep = NamedDependency[Signer]
 WantedDep = NamedDependency[Wanted]
 Person = Annotated[UUID | None, QueryParameter(name="person_id", required=False, description="Who did it")]
+Key = Annotated[UUID | None, QueryParameter(name="key_id", required=False, description="By which key a machine did it")]
 Project = Annotated[UUID | None, QueryParameter(name="project_id", required=False, description="In which project")]
 ObjectType = Annotated[
     str | None, QueryParameter(name="object_type", required=False, description="To what kind of thing: a table's name")
@@ -50,6 +51,7 @@ Until = Annotated[datetime | None, QueryParameter(name="to", required=False, des
 async def wanted(
     *,
     person_id: Person = None,
+    key_id: Key = None,
     project_id: Project = None,
     object_type: ObjectType = None,
     object_id: ObjectId = None,
@@ -62,6 +64,7 @@ async def wanted(
         raise Problem("invalid", "from and to need a time zone, such as Z")
     return Wanted(
         person_id=person_id,
+        key_id=key_id,
         project_id=project_id,
         object_type=object_type,
         object_id=object_id,
@@ -78,9 +81,16 @@ class Actor(msgspec.Struct):
     name: str | None
 
 
+class Machine(msgspec.Struct):
+    """A machine, by the key that it acted with, also one that is revoked by now."""
+
+    key_id: UUID
+    name: str | None
+
+
 class EntryView(msgspec.Struct, kw_only=True):
-    """One entry: who (null: BuildPeer itself), what, when, and the values before and after. `local_time` is the clock
-    at the project, whose `timezone` stands beside it.
+    """One entry: who (null: BuildPeer itself), what, when, and the values before and after. Where it was a `machine`,
+    `person` is who made its key. `local_time` is the clock at the project, whose `timezone` stands beside it.
     """
 
     entry_id: int
@@ -88,6 +98,7 @@ class EntryView(msgspec.Struct, kw_only=True):
     local_time: datetime | None
     timezone: str | None
     person: Actor | None
+    machine: Machine | None
     process: str
     action: str
     action_text: str
@@ -175,6 +186,7 @@ def _view(listed: Listed, language: str) -> EntryView:
         local_time=_local(found.local, entry.occurred_at),
         timezone=found.timezone,
         person=Actor(entry.person_id, listed.person_name) if entry.person_id else None,
+        machine=Machine(entry.key_id, listed.key_name) if entry.key_id else None,
         process=entry.database_role.removeprefix("buildpeer_"),
         action=entry.action,
         action_text=action_text(entry.action, language),

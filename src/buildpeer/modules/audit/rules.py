@@ -14,7 +14,9 @@ GONE = bytes(HASH_BYTES)  # the leaf of an entry that was gone before it could b
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the trail; `changes` is JSON text exactly as the database writes it."""
+    """One entry of the trail; `changes` is JSON text exactly as the database writes it. `key_id` is the key by which a
+    machine did it, and `person_id` then who made the key.
+    """
 
     tenant_id: UUID
     occurred_at: datetime
@@ -27,6 +29,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     object_id: str
     project_id: UUID | None
     changes: str
+    key_id: UUID | None = None
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +56,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Which entries somebody asks for; None is any. `since` is included, `until` is not."""
 
     person_id: UUID | None = None
+    key_id: UUID | None = None
     project_id: UUID | None = None
     object_type: str | None = None
     object_id: str | None = None
@@ -62,14 +66,18 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def canonical(entry: Entry) -> bytes:
-    """The bytes of which a leaf's hash is made: compact JSON, fields in this order, strings escaped as in RFC 8785."""
+    """The bytes of which a leaf's hash is made: compact JSON, fields in this order, strings escaped as in RFC 8785.
+
+    What a machine did is version 2, which names its key; everything else is version 1, as it always was.
+    """
     return msgspec.json.encode(
         {
-            "v": 1,
+            "v": 2 if entry.key_id else 1,
             "tenant_id": entry.tenant_id,
             "entry_id": entry.entry_id,
             "occurred_at": stamp(entry.occurred_at),
             "person_id": entry.person_id,
+            **({"key_id": entry.key_id} if entry.key_id else {}),
             "database_role": entry.database_role,
             "request_id": entry.request_id,
             "action": entry.action,

@@ -37,7 +37,7 @@ class Head(msgspec.Struct, frozen=True):
 
 
 _ENTRY = """
-e.tenant_id, e.occurred_at, e.entry_id, e.person_id, e.database_role, e.request_id, e.action, e.object_type,
+e.tenant_id, e.occurred_at, e.entry_id, e.person_id, e.key_id, e.database_role, e.request_id, e.action, e.object_type,
 e.object_id, e.project_id, e.changes::text as changes
 """
 _HEADER = "tenant_id, number, entries, root, previous, sealed_at, hash"
@@ -47,20 +47,22 @@ e.tenant_id = $1 and ($2::uuid is null or e.person_id = $2) and ($3::uuid is nul
   and ($4::text is null or e.object_type = $4) and ($5::text is null or e.object_id = $5)
   and ($6::text is null or e.action = $6)
   and e.occurred_at >= coalesce($7::timestamptz, '-infinity') and e.occurred_at < coalesce($8::timestamptz, 'infinity')
+  and ($9::uuid is null or e.key_id = $9)
 """
 PAGE = f"""
 select {_ENTRY}, p.timezone, e.occurred_at at time zone p.timezone as local
 from audit.entries e left join projects p on p.tenant_id = e.tenant_id and p.project_id = e.project_id
-where {_WANTED} and (e.occurred_at, e.entry_id) < (coalesce($9::timestamptz, 'infinity'), $10::bigint)
-order by e.occurred_at desc, e.entry_id desc limit $11
+where {_WANTED} and (e.occurred_at, e.entry_id) < (coalesce($10::timestamptz, 'infinity'), $11::bigint)
+order by e.occurred_at desc, e.entry_id desc limit $12
 """  # noqa: S608 - built from constants of this file
 ONWARDS = f"""
 select {_ENTRY}, p.timezone, e.occurred_at at time zone p.timezone as local
 from audit.entries e left join projects p on p.tenant_id = e.tenant_id and p.project_id = e.project_id
-where {_WANTED} and (e.occurred_at, e.entry_id) > (coalesce($9::timestamptz, '-infinity'), $10::bigint)
-order by e.occurred_at, e.entry_id limit $11
+where {_WANTED} and (e.occurred_at, e.entry_id) > (coalesce($10::timestamptz, '-infinity'), $11::bigint)
+order by e.occurred_at, e.entry_id limit $12
 """  # noqa: S608
 PEOPLE = "select person_id, name from app.audited_people($1)"
+KEYS = "select key_id, name from app.audited_keys($1)"
 LAST = f"select {_HEADER} from audit.batches where tenant_id = $1 order by number desc limit 1"  # noqa: S608
 HOLDING = f"""
 select {_BATCH} from audit.batches where tenant_id = $1 and entry_ids && $2::bigint[] and number <= $3
@@ -118,6 +120,11 @@ async def onwards(tx: Transaction, wanted: Wanted, after: tuple[datetime, int] |
 async def people(tx: Transaction, ids: set[UUID]) -> dict[UUID, str]:
     """Names of people in the trail, also of those who have left."""
     return {row["person_id"]: row["name"] for row in await tx.all(PEOPLE, list(ids))} if ids else {}
+
+
+async def keys(tx: Transaction, ids: set[UUID]) -> dict[UUID, str]:
+    """Names of keys in the trail, also of those that are revoked."""
+    return {row["key_id"]: row["name"] for row in await tx.all(KEYS, list(ids))} if ids else {}
 
 
 async def last(tx: Transaction) -> Header | None:
@@ -218,6 +225,7 @@ def _where(wanted: Wanted) -> tuple[Any, ...]:
         wanted.action,
         wanted.since,
         wanted.until,
+        wanted.key_id,
     )
 
 

@@ -6,6 +6,9 @@ from typing import Literal, get_args
 from uuid import UUID
 
 import msgspec
+from cryptography.hazmat.primitives.constant_time import bytes_eq
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.limits import Limit
@@ -37,6 +40,7 @@ PERMISSIONS: dict[Tool, tuple[Level, Level, Level, Level, Level]] = {
 # Tries that failed, by the name tried and by where they come from: crews share an address behind their carrier's.
 TRIES_BY_ACCOUNT = Limit("account", quota=10, window_s=900)
 TRIES_BY_ADDRESS = Limit("address", quota=100, window_s=900)
+TRIES_BY_CODE = Limit("code", quota=5, window_s=900)  # of the second step, by person: few, for it has 6 digits
 MAILS_BY_ACCOUNT = Limit("mails-account", quota=3, window_s=3600)
 MAILS_BY_ADDRESS = Limit("mails-address", quota=30, window_s=3600)
 LEAST_PASSWORD = 10  # characters; length is what counts (NIST SP 800-63B)
@@ -44,8 +48,13 @@ MAILED_LIFE = timedelta(days=7)
 QR_LIFE = timedelta(hours=24)
 MOST_USES = 200  # of one QR code
 PIN_TRIES = 5
+ENROLMENT_LIFE = timedelta(hours=1)
+RECOVERY_CODES = 10
+RECOVERY_BYTES = 10  # random ones in each: 16 letters and digits
 RESET_LIFE = timedelta(minutes=30)
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f.]+")
+_CODE = re.compile(r"[0-9]{6}")
+_STEP_S = 30
 GRACE = timedelta(seconds=60)  # a reply lost on a bad network must not sign anybody out
 
 
@@ -121,6 +130,35 @@ def check_pin(pin: str) -> str:
     if not re.fullmatch(r"[0-9]{6}", pin):
         raise Problem("invalid", "pin must be 6 digits")
     return pin
+
+
+def totp_uri(secret: bytes, *, account: str) -> str:
+    """What authenticator apps read from a QR code (Google's Key URI format)."""
+    return _totp(secret).get_provisioning_uri(account, "BuildPeer")
+
+
+def looks_like_totp(code: str) -> bool:
+    """Whether it is a code of an app: recovery codes are longer."""
+    return _CODE.fullmatch(spelled(code)) is not None
+
+
+def totp_step(secret: bytes, code: str, now: datetime) -> int | None:
+    """The time step (RFC 6238 §4.2) whose code this is: this one, the one before or the one after, since clocks differ
+    and people type slowly (§5.2, §6). None for a wrong code.
+    """
+    this = int(now.timestamp()) // _STEP_S
+    given = spelled(code).encode()
+    steps = (step for step in (this - 1, this, this + 1) if bytes_eq(_totp(secret).generate(step * _STEP_S), given))
+    return next(steps, None)
+
+
+def spelled(code: str) -> str:
+    """The one spelling of a code, which people type with blanks, dashes and small letters."""
+    return re.sub(r"[\s-]", "", code).upper()
+
+
+def _totp(secret: bytes) -> TOTP:
+    return TOTP(secret, 6, SHA1(), _STEP_S)  # noqa: S303 - what every app does (RFC 6238 §1.2)
 
 
 def check_invitation(kind: InvitationKind, *, role: Role, uses: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from buildpeer.modules.identity.rules import Session
-from buildpeer.platform.db import Transaction, record
+from buildpeer.platform.db import Database, Transaction, record
 
 FIND_LOGIN = "select person_id, password_hash from app.find_login($1)"
 PERSON = "select person_id, email, name, locale from people where person_id = $1"
@@ -99,8 +99,35 @@ REVOKE_KEY = """
 update api_keys set revoked_at = coalesce(revoked_at, $3) where tenant_id = $1 and key_id = $2 returning key_id
 """
 USE_KEY = "select k.tenant_id, k.person_id, k.key_id, k.tools from app.use_key($1, $2) k"
+TOTP = "select secret, begun_at, confirmed_at from totps where person_id = $1"
+BEGIN_TOTP = """
+insert into totps (person_id, secret, begun_at) values ($1, $2, $3)
+on conflict (person_id) do update set secret = excluded.secret, begun_at = excluded.begun_at
+where totps.confirmed_at is null returning person_id
+"""
+CONFIRM_TOTP = """
+update totps set confirmed_at = $3, last_step = $4 where person_id = $1 and secret = $2 and confirmed_at is null
+returning person_id
+"""
+SPEND_STEP = "update totps set last_step = $2 where person_id = $1 and last_step < $2 returning person_id"
+SPEND_RECOVERY_CODE = """
+update recovery_codes set used_at = $3 where person_id = $1 and code_hash = $2 and used_at is null returning person_id
+"""
+TOTP_STATE = """
+select t.confirmed_at as since, (select count(*) from recovery_codes r where r.person_id = $1 and r.used_at is null)
+  as recovery_codes_left
+from totps t where t.person_id = $1 and t.confirmed_at is not null
+"""
+REPLACE_RECOVERY_CODES = """
+with ended as (delete from recovery_codes where person_id = $1)
+insert into recovery_codes (person_id, code_hash) select $1, unnest($2::bytea[])
+"""
+REMOVE_TOTP = "delete from totps where person_id = $1 and confirmed_at is not null returning person_id"
+RESET_TOTP = "select app.reset_totp($1)"
+VISIBLE_PROJECTS = "select project_id from projects where tenant_id = $1 and project_id = any ($2::uuid[])"
 AUDIT = "select audit.record($1, $2, $3, $4)"
 FAILED_SIGN_IN = "select app.record_failed_sign_in($1)"
+TRAIL_FAILED_SIGN_INS = "select app.trail_failed_sign_ins($1)"
 
 
 async def find_login(tx: Transaction, email: str) -> tuple[UUID, str] | None:
@@ -110,8 +137,13 @@ async def find_login(tx: Transaction, email: str) -> tuple[UUID, str] | None:
 
 
 async def record_failed_sign_in(tx: Transaction, email: str) -> None:
-    """Put a failed sign-in into the trails of the person's tenants; nobody's address leaves nothing."""
+    """Keep that a sign-in failed, be there an account or not."""
     await tx.run(FAILED_SIGN_IN, email)
+
+
+async def trail_failed_sign_ins(db: Database, limit: int) -> int:
+    """Put failed sign-ins into the trails of the people's tenants; returns how many there were to look at."""
+    return (await db.call(TRAIL_FAILED_SIGN_INS, limit))[0][0]
 
 
 async def person(tx: Transaction, person_id: UUID) -> Any | None:
@@ -328,3 +360,53 @@ async def revoke_key(tx: Transaction, key_id: UUID, now: datetime) -> bool:
 async def use_key(tx: Transaction, token_hash: bytes, now: datetime) -> Any | None:
     """Whom a key acts as, and with which tools."""
     return await tx.one(USE_KEY, token_hash, now)
+
+
+async def totp(tx: Transaction) -> Any | None:
+    """The second step of the transaction's person, its secret encrypted; also one that isn't confirmed."""
+    return await tx.one(TOTP, tx.person_id)
+
+
+async def totp_state(tx: Transaction) -> Any | None:
+    """Since when the transaction's person has a second step, and how many recovery codes are left."""
+    return await tx.one(TOTP_STATE, tx.person_id)
+
+
+async def begin_totp(tx: Transaction, secret: bytes, now: datetime) -> bool:
+    """Keep a secret that awaits its confirmation, in the place of one that does; False where one is confirmed."""
+    return await tx.value(BEGIN_TOTP, tx.person_id, secret, now) is not None
+
+
+async def confirm_totp(tx: Transaction, secret: bytes, *, step: int, now: datetime) -> bool:
+    """Let this very secret count from now on; False if it isn't the one that awaits it."""
+    return await tx.value(CONFIRM_TOTP, tx.person_id, secret, now, step) is not None
+
+
+async def spend_step(tx: Transaction, step: int) -> bool:
+    """Take the code of a time step; False if it, or a later one, was taken already."""
+    return await tx.value(SPEND_STEP, tx.person_id, step) is not None
+
+
+async def spend_recovery_code(tx: Transaction, code_hash: bytes, now: datetime) -> bool:
+    """Take a recovery code; False if there is none, or it was taken already."""
+    return await tx.value(SPEND_RECOVERY_CODE, tx.person_id, code_hash, now) is not None
+
+
+async def replace_recovery_codes(tx: Transaction, hashes: list[bytes]) -> None:
+    """Give the transaction's person these recovery codes and no others."""
+    await tx.run(REPLACE_RECOVERY_CODES, tx.person_id, hashes)
+
+
+async def remove_totp(tx: Transaction) -> bool:
+    """End the second step of the transaction's person, with its recovery codes; False if none is on."""
+    return await tx.value(REMOVE_TOTP, tx.person_id) is not None
+
+
+async def reset_totp(tx: Transaction, person_id: UUID) -> str:
+    """End a member's second step: `reset`, or why not, `none` or `elsewhere`."""
+    return await tx.value(RESET_TOTP, person_id)
+
+
+async def visible_projects(tx: Transaction, projects: list[UUID]) -> set[UUID]:
+    """Those of the projects that the caller may see."""
+    return {row["project_id"] for row in await tx.all(VISIBLE_PROJECTS, tx.tenant_id, projects)}

@@ -32,6 +32,8 @@ _COLUMNS = (
     "timezone",
     "person",
     "person_id",
+    "machine",
+    "key_id",
     "action",
     "object_type",
     "object_id",
@@ -82,6 +84,7 @@ async def json_export(db: Database, exported: Exported, signer: Signer) -> Async
     """The entries with all that proves them, signed; `docs/guides/audit.md` describes the bundle."""
     tree = rules.Tree()
     people: dict[UUID, str] = {}
+    keys: dict[UUID, str] = {}
     first: int | None = None
     yield b'{"format":"%b","entries":[' % FORMAT.encode()
     async for page in _pages(db, exported):
@@ -93,6 +96,8 @@ async def json_export(db: Database, exported: Exported, signer: Signer) -> Async
             first = min(first or sealed.batch.number, sealed.batch.number)
             if sealed.listed.person_name and (person := sealed.listed.found.entry.person_id):
                 people[person] = sealed.listed.person_name
+            if sealed.listed.key_name and (key := sealed.listed.found.entry.key_id):
+                keys[key] = sealed.listed.key_name
         yield b"".join(lines)
     yield b'\n],"batches":['
     if exported.head is not None:
@@ -109,6 +114,7 @@ async def json_export(db: Database, exported: Exported, signer: Signer) -> Async
         "entries_root": tree.root().hex(),
         "head": _header(exported.head) if exported.head else None,
         "people": {str(person): name for person, name in people.items()},
+        "keys": {str(key): name for key, name in keys.items()},
     }
     signed = signer.sign(msgspec.json.encode(statement))
     yield b'\n],"statement":%b,"public_key":%b}\n' % (msgspec.json.encode(signed), msgspec.json.encode(signer.public))
@@ -182,6 +188,8 @@ def _row(sealed: _Sealed) -> list[str]:
         sealed.listed.found.timezone,
         sealed.listed.person_name,
         entry.person_id,
+        sealed.listed.key_name,
+        entry.key_id,
         entry.action,
         entry.object_type,
         entry.object_id,

@@ -14,10 +14,11 @@ from buildpeer.platform.db import Database, Transaction
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """An entry, and the name of who did it; None for BuildPeer itself."""
+    """An entry, and the name of who did it, None for BuildPeer itself; and of the key, if a machine did it."""
 
     found: Found
     person_name: str | None
+    key_name: str | None
 
 
 async def list_entries(
@@ -31,6 +32,10 @@ async def list_entries(
 
 async def named(tx: Transaction, found: list[Found]) -> list[Listed]:
     """The entries with the names of who did them."""
-    people: set[UUID] = {f.entry.person_id for f in found if f.entry.person_id}
-    names = await store.people(tx, people)
-    return [Listed(f, names.get(f.entry.person_id) if f.entry.person_id else None) for f in found]
+    people = await store.people(tx, {f.entry.person_id for f in found if f.entry.person_id})
+    keys = await store.keys(tx, {f.entry.key_id for f in found if f.entry.key_id})
+    return [Listed(f, _name(people, f.entry.person_id), _name(keys, f.entry.key_id)) for f in found]
+
+
+def _name(names: dict[UUID, str], of: UUID | None) -> str | None:
+    return names.get(of) if of else None

@@ -28,7 +28,15 @@ from buildpeer.modules.identity.service.keys import (
     make_key,
     revoke_key,
 )
-from buildpeer.modules.identity.service.members import Me, Member, change_role, list_members, me, remove_member
+from buildpeer.modules.identity.service.members import (
+    Me,
+    Member,
+    Totp,
+    change_role,
+    list_members,
+    me,
+    remove_member,
+)
 from buildpeer.modules.identity.service.passwords import ask_reset, change_password, prune, redeem_reset
 from buildpeer.modules.identity.service.sessions import (
     Device,
@@ -42,12 +50,24 @@ from buildpeer.modules.identity.service.sessions import (
     revoke_session,
     sign_in,
     sign_out,
+    trail_failed_sign_ins,
+)
+from buildpeer.modules.identity.service.totp import (
+    Enrolment,
+    RecoveryCodes,
+    begin_totp,
+    complete_sign_in,
+    confirm_totp,
+    remove_totp,
+    renew_recovery_codes,
+    reset_totp,
 )
 
 __all__ = [
     "Acceptance",
     "ApiKey",
     "Device",
+    "Enrolment",
     "Entered",
     "Invitation",
     "Invited",
@@ -60,13 +80,18 @@ __all__ = [
     "NewInvitation",
     "NewKey",
     "Person",
+    "RecoveryCodes",
     "SignedIn",
+    "Totp",
     "accept",
     "approve_device",
     "ask_reset",
+    "begin_totp",
     "caller_of_key",
     "change_password",
     "change_role",
+    "complete_sign_in",
+    "confirm_totp",
     "enter_tenant",
     "hash_password",
     "invite",
@@ -81,6 +106,9 @@ __all__ = [
     "redeem_reset",
     "refresh",
     "remove_member",
+    "remove_totp",
+    "renew_recovery_codes",
+    "reset_totp",
     "revoke_device",
     "revoke_invitation",
     "revoke_key",
@@ -88,4 +116,5 @@ __all__ = [
     "sign_in",
     "sign_in_device",
     "sign_out",
+    "trail_failed_sign_ins",
 ]

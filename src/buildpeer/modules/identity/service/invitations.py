@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID, uuid4
 
 import msgspec
@@ -11,9 +12,18 @@ from buildpeer.modules.identity.rules import InvitationKind, Role
 from buildpeer.modules.identity.service.devices import NewDevice, read_key
 from buildpeer.modules.identity.service.hashing import hashed, matches
 from buildpeer.modules.identity.service.passwords import token_hash
-from buildpeer.modules.identity.service.sessions import SignedIn, begin_session, memberships_of, person_of
+from buildpeer.modules.identity.service.sessions import (
+    SignedIn,
+    begin_session,
+    has_second_step,
+    memberships_of,
+    person_of,
+)
+from buildpeer.modules.identity.service.totp import prove_code
+from buildpeer.platform import qr
 from buildpeer.platform.auth import Caller, Tokens
 from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.encryption import Cipher
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.ids import new_id
 from buildpeer.platform.mail import Letter
@@ -47,19 +57,23 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Invited(msgspec.Struct, frozen=True):
-    """An invitation just made; `link` is shown this once, as a QR code, and null where it went by e-mail."""
+    """An invitation just made; `link`, also as a QR code, is shown this once, and null where it went by e-mail."""
 
     invitation: Invitation
     link: str | None
+    qr_svg: str | None
 
 
 class Acceptance(msgspec.Struct, kw_only=True):
-    """What somebody joins with: by e-mail a password (and a name, if new), on site a device (and a name, if new)."""
+    """What somebody joins with: by e-mail a password (and a name, if new; or a code, if the account signs in with one),
+    on site a device (and a name, if new).
+    """
 
     token: str
     name: str = ""
     locale: rules.Locale = "es"
     password: str = ""
+    code: Annotated[str, msgspec.Meta(max_length=40)] = ""
     device: NewDevice | None = None
 
 
@@ -73,7 +87,8 @@ class Joined(msgspec.Struct, frozen=True):
 async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url: str, now: datetime) -> Invited:
     """Invite; an e-mail goes out once this has committed, and the link for others is given here alone.
 
-    Raises Problem not_found, not_allowed (only an owner invites an owner) or invalid.
+    Raises Problem not_found, with the `projects` that the caller can't see, if it is those; not_allowed (only an owner
+    invites an owner); or invalid.
     """
     rules.check_invitation(wanted.kind, role=wanted.role, uses=wanted.uses)
     email = rules.check_email(wanted.email or "") if wanted.kind == "email" else None
@@ -95,6 +110,9 @@ async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url
         rules.permit(tx.role, "people", "admin" if wanted.role == "owner" else "standard")
         if wanted.kind == "device" and (not made.person_id or await store.member(tx, made.person_id) is None):
             raise Problem("not_found")
+        unseen = set(wanted.projects) - await store.visible_projects(tx, wanted.projects)
+        if unseen:
+            raise Problem("not_found", projects=sorted(unseen))
         await store.add_invitation(tx, made)
         await store.add_token(tx, token_hash(token), made.invitation_id)
         if email:
@@ -105,7 +123,7 @@ async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url
                 mail_id=new_id(), template="invitation", recipient=email, locale=inviter.locale, facts=facts
             )
             await tx.mail(letter)
-    return Invited(made, None if email else link)
+    return Invited(made, None, None) if email else Invited(made, link, qr.svg(link))
 
 
 async def list_invitations(db: Database, *, caller: Caller, now: datetime) -> list[Invitation]:
@@ -128,6 +146,7 @@ async def accept(
     db: Database,
     throttle: Throttle,
     tokens: Tokens,
+    cipher: Cipher,
     *,
     wanted: Acceptance,
     address: str,
@@ -136,16 +155,22 @@ async def accept(
 ) -> Joined:
     """Join by an invitation, and sign in; a further device waits for a manager instead.
 
-    Raises Problem link_expired, bad_credentials (the address has an account with another password), password_weak,
-    invalid or too_many_tries.
+    Raises Problem link_expired, bad_credentials (the address has an account with another password), code_needed (say it
+    all again, with `code`), code_wrong, password_weak, invalid or too_many_tries.
     """
-    await throttle.take(rules.TRIES_BY_ADDRESS, address)
     hash_ = token_hash(wanted.token)
     async with db.across_tenants() as tx:
         found = await store.find_invitation(tx, hash_, now)
-    if found is None:
+
+    async def known() -> bool:
+        return found is not None
+
+    if not await throttle.attempt(known, (rules.TRIES_BY_ADDRESS, address)) or found is None:
         raise Problem("link_expired")
     password_hash = await _password(throttle, wanted, found["email"], found["known_person"], found["password_hash"])
+    if found["known_person"] and found["email"]:
+        scope = Scope(None, found["known_person"], request_id)
+        await _second_step(db, throttle, cipher, scope=scope, code=wanted.code, now=now)
     device = wanted.device if found["kind"] != "email" else None
     if found["kind"] != "email" and device is None:
         raise Problem("invalid", "device is needed to join by this invitation")
@@ -174,7 +199,6 @@ async def accept(
             await store.audit_device(tx, "device_joined", device_id)
         else:
             await store.audit_person(tx, "joined", person_id)
-    await throttle.give_back(rules.TRIES_BY_ADDRESS, address)
     if found["kind"] == "device":
         return Joined(None, device_id)
     scope = Scope(tenant_id, person_id, request_id)
@@ -192,8 +216,17 @@ async def _password(
     if known is None:
         rules.check_password(wanted.password)
         return await hashed(wanted.password)
-    await throttle.take(rules.TRIES_BY_ACCOUNT, email)
-    if not await matches(password_hash, wanted.password):
+    if not await throttle.attempt(lambda: matches(password_hash, wanted.password), (rules.TRIES_BY_ACCOUNT, email)):
         raise Problem("bad_credentials")
-    await throttle.give_back(rules.TRIES_BY_ACCOUNT, email)
     return None
+
+
+async def _second_step(
+    db: Database, throttle: Throttle, cipher: Cipher, *, scope: Scope, code: str, now: datetime
+) -> None:
+    """Nobody joins, or gets a session, past an account's second step."""
+    if not await has_second_step(db, scope):
+        return
+    if not code:
+        raise Problem("code_needed")
+    await prove_code(db, throttle, cipher, scope=scope, code=code, now=now)

@@ -90,4 +90,4 @@ async def caller_of_key(
     held: Level = row["tools"].get(tool, "none")
     if rules.LEVELS.index(held) < rules.LEVELS.index(level):
         raise Problem("not_allowed")
-    return Caller(row["person_id"], row["tenant_id"], row["key_id"], request_id)
+    return Caller(row["person_id"], row["tenant_id"], row["key_id"], request_id, key_id=row["key_id"])

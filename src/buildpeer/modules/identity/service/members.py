@@ -14,13 +14,23 @@ from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
 
 
+class Totp(msgspec.Struct, frozen=True):
+    """A second step at sign-in: since when, and how many recovery codes are unused."""
+
+    since: datetime
+    recovery_codes_left: int
+
+
 class Me(msgspec.Struct, frozen=True):
-    """The caller, where they are, what they may do there, and where else they could be."""
+    """The caller, where they are, what they may do there, and where else they could be; `totp` is null if the password
+    alone signs them in.
+    """
 
     person: Person
     tenant: Membership
     permissions: dict[Tool, Level]
     tenants: list[Membership]
+    totp: Totp | None
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +48,11 @@ async def me(db: Database, *, caller: Caller) -> Me:
     async with db.transaction(caller.scope) as tx:
         tenants = await memberships_of(tx)
         person = await person_of(tx)
+        totp = await store.totp_state(tx)
     here = next((t for t in tenants if t.tenant_id == caller.tenant_id), None)
     if here is None:
         raise Problem("session_ended")
-    return Me(person, here, rules.permissions_of(here.role), tenants)
+    return Me(person, here, rules.permissions_of(here.role), tenants, Totp(**dict(totp)) if totp else None)
 
 
 async def list_members(db: Database, *, caller: Caller, after: tuple[str, UUID] | None, limit: int) -> list[Member]:

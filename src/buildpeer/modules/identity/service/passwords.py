@@ -6,7 +6,7 @@ from datetime import datetime
 
 from buildpeer.modules.identity import rules, store
 from buildpeer.modules.identity.service.hashing import hashed, matches
-from buildpeer.modules.identity.service.sessions import memberships_of, person_of
+from buildpeer.modules.identity.service.sessions import Person, memberships_of, person_of
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database, Scope
 from buildpeer.platform.errors import Problem
@@ -31,22 +31,31 @@ async def change_password(
     Raises Problem bad_credentials, password_weak or too_many_tries.
     """
     rules.check_password(password)
-    async with db.transaction(caller.scope) as tx:
-        person = await person_of(tx)
-        login = await store.find_login(tx, person.email or "")
-    account = person.email or str(caller.person_id)
-    await throttle.take(rules.TRIES_BY_ACCOUNT, account)
-    if not await matches(login[1] if login else None, current):
-        raise Problem("bad_credentials")
-    await throttle.give_back(rules.TRIES_BY_ACCOUNT, account)
+    person = await prove_password(db, throttle, caller=caller, password=current)
     password_hash = await hashed(password)
     async with db.transaction(caller.scope) as tx:
         await store.change_password(tx, password_hash)
         ended = await store.end_other_sessions(tx, caller.session_id, now)
         await store.audit(tx, "password_changed", caller.session_id)
         if person.email:
-            await tx.mail(_notice(person.email, person.locale))
+            await tx.mail(notice("password_changed", person.email))
     await wakeups.publish(ended)
+
+
+async def prove_password(db: Database, throttle: Throttle, *, caller: Caller, password: str) -> Person:
+    """The caller, who has given their password once more; the trail tells of a wrong one.
+
+    Raises Problem bad_credentials or too_many_tries.
+    """
+    async with db.transaction(caller.scope) as tx:
+        person = await person_of(tx)
+        login = await store.find_login(tx, person.email or "")
+    account = (rules.TRIES_BY_ACCOUNT, person.email or str(caller.person_id))
+    if not await throttle.attempt(lambda: matches(login[1] if login else None, password), account):
+        async with db.transaction(caller.scope) as tx:
+            await store.audit_person(tx, "confirmation_failed", caller.person_id)
+        raise Problem("bad_credentials")
+    return person
 
 
 async def ask_reset(
@@ -89,7 +98,7 @@ async def redeem_reset(
         await tx.serve(Scope(None, person_id, request_id))
         person, tenants = await person_of(tx), await memberships_of(tx)
         if person.email:
-            await tx.mail(_notice(person.email, person.locale))
+            await tx.mail(notice("password_changed", person.email))
         for tenant in tenants:
             await tx.serve(Scope(tenant.tenant_id, person_id, request_id))
             await store.audit_person(tx, "password_reset", person_id)
@@ -107,5 +116,6 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _notice(email: str, locale: str) -> Letter:
-    return Letter(mail_id=new_id(), template="password_changed", recipient=email, locale=locale, facts={})
+def notice(template: str, email: str) -> Letter:
+    """A mail that tells somebody what happened to their account, in the account's language."""
+    return Letter(mail_id=new_id(), template=template, recipient=email, locale="es", facts={}, known_only=True)

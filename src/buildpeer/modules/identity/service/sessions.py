@@ -1,5 +1,6 @@
 """Signing in, staying signed in, working in another tenant, signing out."""
 
+import hashlib
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -8,11 +9,21 @@ import msgspec
 from buildpeer.modules.identity import rules, store
 from buildpeer.modules.identity.rules import Level, Tool
 from buildpeer.modules.identity.service.hashing import matches
-from buildpeer.platform.auth import ACCESS_LIFE, REFRESH_LIFE, Caller, RefreshClaim, Tokens
+from buildpeer.platform.auth import (
+    ACCESS_LIFE,
+    FIRST_STEP_LIFE,
+    REFRESH_LIFE,
+    Caller,
+    FirstStep,
+    RefreshClaim,
+    Tokens,
+)
 from buildpeer.platform.db import Database, Scope, Transaction
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.throttle import Throttle
+
+_FAILED_AT_ONCE = 500
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -78,21 +89,34 @@ async def sign_in(
     """Begin a session in the first of the person's tenants, on a device of this name.
 
     Raises Problem bad_credentials, the same and as slowly whether the account or the password is wrong; or
-    too_many_tries, after as many for an account that isn't there. Only tries that fail count.
+    too_many_tries, after as many for an account that isn't there. Only tries that fail count. Where the account has a
+    second step, code_needed, with the `challenge` that it begins with.
     """
     counted = ((rules.TRIES_BY_ADDRESS, address), (rules.TRIES_BY_ACCOUNT, email.strip().lower()))
-    for limit, key in counted:
-        await throttle.take(limit, key)
     async with db.across_tenants() as tx:
         login = await store.find_login(tx, email.strip())
-    if not await matches(login[1] if login else None, password) or login is None:
+    if not await throttle.attempt(lambda: matches(login[1] if login else None, password), *counted) or login is None:
         async with db.across_tenants(request_id) as tx:
             await store.record_failed_sign_in(tx, email.strip())
         raise Problem("bad_credentials")
-    for limit, key in counted:
-        await throttle.give_back(limit, key)
-    person_id = login[0]
-    return await begin_session(db, tokens, scope=Scope(None, person_id, request_id), device=device, now=now)
+    person_id, password_hash = login
+    scope = Scope(None, person_id, request_id)
+    if await has_second_step(db, scope):
+        first = FirstStep(person_id, device, password_proof(password_hash))
+        expires_in = int(FIRST_STEP_LIFE.total_seconds())
+        raise Problem("code_needed", challenge=tokens.first_step(first, now=now), expires_in=expires_in)
+    return await begin_session(db, tokens, scope=scope, device=device, now=now)
+
+
+async def has_second_step(db: Database, scope: Scope) -> bool:
+    """Whether the scope's person signs in with a code as well."""
+    async with db.transaction(scope) as tx:
+        return await store.totp_state(tx) is not None
+
+
+def password_proof(password_hash: str) -> str:
+    """What says by which password a first step was done, and nothing about it: the hash has its own salt."""
+    return hashlib.sha256(password_hash.encode()).hexdigest()[:16]
 
 
 async def begin_session(
@@ -192,6 +216,25 @@ async def revoke_session(db: Database, wakeups: Wakeups, *, caller: Caller, sess
             raise Problem("not_found")
         await store.audit(tx, "session_revoked", session_id)
     await wakeups.publish([tenant_id])
+
+
+async def trail_failed_sign_ins(db: Database) -> int:
+    """Put sign-ins that failed into the trails of the people's companies; returns how many it looked at.
+
+    The sign-in itself leaves the same row for every address, so that nobody can tell by its work which ones are known.
+    """
+    return await store.trail_failed_sign_ins(db, _FAILED_AT_ONCE)
+
+
+async def audit_everywhere(tx: Transaction, action: str) -> None:
+    """Put what happened to the account of the transaction's person into the trails of all their tenants.
+
+    The transaction serves the last of them then, so this comes last in it.
+    """
+    assert tx.scope is not None  # noqa: S101 - it has a person
+    for tenant in await memberships_of(tx):
+        await tx.serve(msgspec.structs.replace(tx.scope, tenant_id=tenant.tenant_id))
+        await store.audit_person(tx, action, tx.person_id)
 
 
 async def memberships_of(tx: Transaction) -> list[Membership]:
