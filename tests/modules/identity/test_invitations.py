@@ -211,6 +211,51 @@ async def test_another_device_waits_for_a_manager_and_a_lost_one_is_out_at_once(
     assert (await http.get("/v1/me", headers=bearer(signed_in.json()))).status_code == 200
 
 
+async def further_device(http: httpx.AsyncClient, company: Company, person_id: Any) -> Phone:
+    """A device of somebody, who may know nothing of it: one manager can do all of this."""
+    headers, phone = company.bearer(await company.hire("manager")), Phone()
+    made = await invite(http, headers, kind="device", person_id=str(person_id))
+    await phone.join(http, made.json()["link"].partition("#")[2])
+    path = f"/v1/members/{person_id}/devices/{phone.device_id}/approval"
+    assert (await http.post(path, headers=headers)).status_code == 204
+    return phone
+
+
+async def test_no_manager_becomes_an_owner_by_a_device(http, company: Company) -> None:
+    owner, manager = await company.hire("owner"), await company.hire("manager")
+    wanted = {"kind": "device", "person_id": str(owner.person_id)}
+    assert (await invite(http, company.bearer(manager), **wanted)).status_code == 403
+    made = await invite(http, company.bearer(owner), **wanted)
+    phone = Phone()
+    await phone.join(http, made.json()["link"].partition("#")[2])
+    path = f"/v1/members/{owner.person_id}/devices/{phone.device_id}/approval"
+    assert (await http.post(path, headers=company.bearer(manager))).status_code == 403
+    assert (await phone.sign_in(http)).json()["code"] == "bad_credentials"
+    assert (await http.post(path, headers=company.bearer(owner))).status_code == 204
+    assert (await phone.sign_in(http)).status_code == 201
+
+
+async def test_a_device_opens_the_company_that_approved_it_and_no_other(
+    http, company: Company, found_company, admin
+) -> None:
+    other = await found_company()
+    worker = await company.hire()
+    join = "insert into memberships (tenant_id, person_id, role) values ($1, $2, 'owner')"
+    await admin.execute(join, other.tenant_id, worker.person_id)
+    phone = await further_device(http, company, worker.person_id)
+    signed_in = (await phone.sign_in(http)).json()
+    assert [t["tenant_id"] for t in signed_in["tenants"]] == [str(company.tenant_id)]
+    there = {"tenant_id": str(other.tenant_id)}
+    entered = await http.post("/v1/sessions/current/tenant", json=there, headers=bearer(signed_in))
+    assert (entered.status_code, entered.json()["code"]) == (404, "not_found")
+    await admin.execute(
+        "delete from memberships where tenant_id = $1 and person_id = $2", company.tenant_id, worker.person_id
+    )
+    refreshed = await http.post("/v1/tokens", json={"refresh_token": signed_in["refresh_token"]})
+    assert refreshed.json()["code"] == "session_ended"
+    assert (await phone.sign_in(http)).json()["code"] == "bad_credentials"
+
+
 @pytest.mark.parametrize("changes", [{"public_key": "AAAA"}, {"public_key": "?"}, {"pin": "12345"}, {"pin": "٣٣٣٣٣٣"}])
 async def test_a_device_without_a_proper_key_or_pin_does_not_join(http, company: Company, changes: Any) -> None:
     phone = Phone()

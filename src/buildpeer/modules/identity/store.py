@@ -19,7 +19,7 @@ insert into sessions (person_id, session_id, tenant_id, device, rotated_at, crea
 values ($1, $2, $3, $4, $5, $5, $6)
 """
 LOCK_SESSION = """
-select person_id, session_id, tenant_id, generation, rotated_at, ended_at from sessions
+select person_id, session_id, tenant_id, generation, rotated_at, ended_at, device_id from sessions
 where person_id = $1 and session_id = $2 for update
 """
 ROTATE_SESSION = """
@@ -28,7 +28,9 @@ update sessions set generation = generation + 1, rotated_at = $3 where person_id
 END_SESSION = """
 update sessions set ended_at = coalesce(ended_at, $3) where person_id = $1 and session_id = $2 returning tenant_id
 """
-MOVE_SESSION = "update sessions set tenant_id = $3 where person_id = $1 and session_id = $2"
+MOVE_SESSION = """
+update sessions set tenant_id = $3 where person_id = $1 and session_id = $2 and device_id is null returning true
+"""
 SESSIONS = """
 select session_id, device, tenant_id, created_at, rotated_at as last_seen_at from sessions
 where person_id = $1 and ended_at is null and rotated_at > $2 order by rotated_at desc, session_id
@@ -147,9 +149,9 @@ async def end_session(tx: Transaction, session_id: UUID, now: datetime) -> UUID 
     return await tx.value(END_SESSION, tx.person_id, session_id, now)
 
 
-async def move_session(tx: Transaction, session_id: UUID, tenant_id: UUID) -> None:
-    """Bind a session to another tenant."""
-    await tx.run(MOVE_SESSION, tx.person_id, session_id, tenant_id)
+async def move_session(tx: Transaction, session_id: UUID, tenant_id: UUID) -> bool:
+    """Bind a session to another tenant; False for one that a device with a key began, which belongs to its tenant."""
+    return bool(await tx.value(MOVE_SESSION, tx.person_id, session_id, tenant_id))
 
 
 async def sessions(tx: Transaction, since: datetime) -> list[Any]:

@@ -8,7 +8,7 @@ import msgspec
 
 from buildpeer.modules.identity import rules, store
 from buildpeer.modules.identity.rules import InvitationKind, Role
-from buildpeer.modules.identity.service.devices import NewDevice, read_key
+from buildpeer.modules.identity.service.devices import NewDevice, permit_devices, read_key
 from buildpeer.modules.identity.service.hashing import hashed, matches
 from buildpeer.modules.identity.service.passwords import token_hash
 from buildpeer.modules.identity.service.sessions import SignedIn, begin_session, memberships_of, person_of
@@ -73,7 +73,7 @@ class Joined(msgspec.Struct, frozen=True):
 async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url: str, now: datetime) -> Invited:
     """Invite; an e-mail goes out once this has committed, and the link for others is given here alone.
 
-    Raises Problem not_found, not_allowed (only an owner invites an owner) or invalid.
+    Raises Problem not_found, not_allowed (only an owner invites an owner, or an owner's device) or invalid.
     """
     rules.check_invitation(wanted.kind, role=wanted.role, uses=wanted.uses)
     email = rules.check_email(wanted.email or "") if wanted.kind == "email" else None
@@ -93,8 +93,8 @@ async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url
     link = f"{web_url}/join#{token}"
     async with db.transaction(caller.scope) as tx:
         rules.permit(tx.role, "people", "admin" if wanted.role == "owner" else "standard")
-        if wanted.kind == "device" and (not made.person_id or await store.member(tx, made.person_id) is None):
-            raise Problem("not_found")
+        if wanted.kind == "device":
+            await permit_devices(tx, made.person_id)
         await store.add_invitation(tx, made)
         await store.add_token(tx, token_hash(token), made.invitation_id)
         if email:
