@@ -158,6 +158,38 @@ async def test_a_revoked_or_expired_invitation_lets_nobody_in(http, company: Com
         assert invitation_id not in {i["invitation_id"] for i in listed}
 
 
+@pytest.mark.parametrize(
+    ("inviter", "wanted", "becomes"),
+    [
+        ("manager", {"kind": "crew"}, None),
+        ("manager", {"kind": "crew"}, "residente"),
+        ("owner", {"kind": "email", "role": "owner"}, "manager"),
+    ],
+)
+async def test_an_invitation_ends_with_the_right_to_invite(
+    http,
+    company: Company,
+    admin,
+    post: Post,  # noqa: F811
+    inviter: str,
+    wanted: dict[str, Any],
+    becomes: str | None,
+) -> None:
+    caller, email = await company.hire(inviter), f"{uuid4()}@x.test"
+    made = await invite(http, company.bearer(caller), **wanted, email=email)
+    token = (made.json()["link"] or f"#{await post.token(email)}").partition("#")[2]
+    if becomes:
+        sql = "update memberships set role = $2 where person_id = $1"
+        await admin.execute(sql, caller.person_id, becomes)
+    else:
+        await company.dismiss(caller)
+    joining = {"token": token, "name": "Ana", "password": PASSWORD, "device": Phone().joining}
+    answer = await http.post("/v1/invitations/acceptance", json=joining)
+    assert (answer.status_code, answer.json()["code"]) == (410, "link_expired")
+    headers = company.bearer(await company.hire("owner"))
+    assert (await http.get("/v1/invitations", headers=headers)).json()["items"] == []
+
+
 async def test_five_wrong_pins_lock_the_phone_until_a_manager_approves_it(http, company: Company) -> None:
     phone = Phone()
     person_id = (await phone.join(http, await crew_token(http, company))).json()["signed_in"]["person"]["person_id"]

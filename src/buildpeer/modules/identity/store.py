@@ -63,7 +63,9 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ADD_TOKEN = "insert into tokens (tenant_id, token_hash, subject_id) values ($1, $2, $3)"  # noqa: S105 - a statement
 INVITATIONS = """
 select invitation_id, kind, email, person_id, role, projects, created_by, created_at, expires_at, uses_left
-from invitations where tenant_id = $1 and revoked_at is null and expires_at > $2 and uses_left > 0
+from invitations i where tenant_id = $1 and revoked_at is null and expires_at > $2 and uses_left > 0
+  and exists (select from memberships m where m.tenant_id = i.tenant_id and m.person_id = i.created_by
+    and (m.role = 'owner' or m.role = 'manager' and i.role <> 'owner'))
 order by created_at desc, invitation_id
 """
 REVOKE_INVITATION = """

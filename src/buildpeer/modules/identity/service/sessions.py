@@ -98,8 +98,8 @@ async def sign_in(
 async def begin_session(
     db: Database, tokens: Tokens, *, scope: Scope, device: str, now: datetime, device_id: UUID | None = None
 ) -> SignedIn:
-    """Begin a session of somebody who has proved who they are: in the scope's tenant, or else in their first one. One by
-    a device's key is for the tenant that let the device in, and for no other.
+    """Begin a session of somebody who has proved who they are: in the scope's tenant, or else in their first one.
+    One by a device's key is for the tenant that let the device in, and for no other.
 
     Raises Problem bad_credentials for who belongs to no tenant, or not to the device's.
     """
