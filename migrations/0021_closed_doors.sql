@@ -1,4 +1,5 @@
--- Doors that stayed open for who had left: devices, and invitations whose sender may no longer invite.
+-- Doors that stayed open for who had left: devices, and invitations whose sender may no longer invite. And bytes that two
+-- workers delete at once are given back once.
 
 set role buildpeer_system;
 
@@ -75,6 +76,23 @@ begin
   update public.invitations v set uses_left = v.uses_left - 1
   where v.tenant_id = i.tenant_id and v.invitation_id = i.invitation_id;
   return true;
+end
+$$;
+
+-- As before, one after the other: two orders may name the same bytes, and whoever comes second must see that they weigh
+-- nothing any more. An order to erase has been carried out: unless something links the bytes still, they weigh nothing any more.
+create or replace function app.erase_storage() returns trigger
+  language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform from public.storage_totals t where t.tenant_id = old.tenant_id for update;
+  insert into public.storage_entries (tenant_id, upload_id, kind, bytes)
+  select u.tenant_id, u.upload_id, 'erased', -u.size_bytes from public.uploads u
+  where u.tenant_id = old.tenant_id and u.key = old.key and u.version_id = old.version_id
+    and (select sum(e.bytes) from public.storage_entries e
+      where e.tenant_id = u.tenant_id and e.upload_id = u.upload_id) > 0
+    and not exists (select from public.documents d
+      where d.tenant_id = old.tenant_id and d.key = old.key and d.version_id = old.version_id);
+  return null;
 end
 $$;
 reset role;
