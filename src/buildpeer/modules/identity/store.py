@@ -108,14 +108,14 @@ FAILED_SIGN_IN = "select app.record_failed_sign_in($1)"
 
 
 async def find_login(tx: Transaction, email: str) -> tuple[UUID, str] | None:
-    """The person and password hash behind an e-mail address."""
-    row = await tx.one(FIND_LOGIN, email)
+    """The person and password hash behind an e-mail address, in the spelling by which tries are counted, and no other."""
+    row = await tx.one(FIND_LOGIN, email.lower())
     return None if row is None else (row["person_id"], row["password_hash"])
 
 
 async def record_failed_sign_in(tx: Transaction, email: str) -> None:
     """Put a failed sign-in into the trails of the person's tenants; nobody's address leaves nothing."""
-    await tx.run(FAILED_SIGN_IN, email)
+    await tx.run(FAILED_SIGN_IN, email.lower())
 
 
 async def person(tx: Transaction, person_id: UUID) -> Any | None:
