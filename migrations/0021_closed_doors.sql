@@ -59,7 +59,10 @@ begin
   else
     if not exists (select from public.people p where p.person_id = app.person_id()) then
       insert into public.people (person_id, email, name, locale, password_hash)
-      values (app.person_id(), i.email, new_name, new_locale, new_password_hash);
+      values (app.person_id(), i.email, new_name, new_locale, new_password_hash) on conflict (email) do nothing;
+      if not found then -- by another invitation, in this very moment: the account is there when asked again
+        raise exception 'this address has just got an account' using errcode = 'lock_not_available';
+      end if;
     end if;
     insert into public.memberships (tenant_id, person_id, role) values (i.tenant_id, app.person_id(), i.role)
     on conflict do nothing;

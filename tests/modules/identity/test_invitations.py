@@ -158,6 +158,24 @@ async def test_a_revoked_or_expired_invitation_lets_nobody_in(http, company: Com
         assert invitation_id not in {i["invitation_id"] for i in listed}
 
 
+async def test_who_joins_two_companies_at_once_is_one_person(http, company: Company, found_company, post: Post) -> None:  # noqa: F811
+    email, tokens = f"{uuid4()}@x.test", list[str]()
+    for each in (company, await found_company()):
+        await invite(http, each.bearer(await each.hire("owner")), kind="email", email=email)
+        tokens.append(await post.token(email))
+
+    async def join(token: str) -> httpx.Response:
+        wanted = {"token": token, "name": "Ana", "password": PASSWORD}
+        return await http.post("/v1/invitations/acceptance", json=wanted)
+
+    answers = await asyncio.gather(*map(join, tokens))
+    assert sorted(answer.status_code for answer in answers) in ([201, 201], [201, 503])
+    again = [await join(token) for token, answer in zip(tokens, answers, strict=True) if answer.status_code == 503]
+    joined = [answer.json()["signed_in"] for answer in (*answers, *again) if answer.status_code == 201]
+    assert len(joined) == 2
+    assert len({signed_in["person"]["person_id"] for signed_in in joined}) == 1
+
+
 @pytest.mark.parametrize(
     ("inviter", "wanted", "becomes"),
     [

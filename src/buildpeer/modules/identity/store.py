@@ -108,7 +108,7 @@ FAILED_SIGN_IN = "select app.record_failed_sign_in($1)"
 
 
 async def find_login(tx: Transaction, email: str) -> tuple[UUID, str] | None:
-    """The person and password hash behind an e-mail address, in the spelling by which tries are counted, and no other."""
+    """The person and password hash behind an e-mail address, in no other spelling than the one that tries count by."""
     row = await tx.one(FIND_LOGIN, email.lower())
     return None if row is None else (row["person_id"], row["password_hash"])
 

@@ -76,8 +76,8 @@ async def sign_in_device(
 ) -> SignedIn:
     """Begin a session by a signed challenge and the device's PIN.
 
-    Raises Problem bad_credentials; pin_wrong; or device_locked until a manager approves it anew, and for a challenge that
-    was answered before.
+    Raises Problem bad_credentials; pin_wrong; or device_locked until a manager approves it anew, and for a challenge
+    that was answered before.
     """
     device_id, asked_at = tokens.read_challenge(challenge, now=now)
     async with db.across_tenants() as tx:
