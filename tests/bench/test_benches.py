@@ -61,6 +61,17 @@ def test_the_field_bench_tells_every_cell() -> None:
             assert (cell["api_bytes"] > 0) == (client == "tus")
 
 
+def test_the_bench_of_row_level_security_tells_both_sizes() -> None:
+    told = bench("rls", "--short")
+    works = {"list", "project_list", "detail", "batch_insert"}
+    assert (told["tenants"], told["rows"], set(told["at"])) == (6, 1200, {"2", "6"})
+    assert told["at"]["6"].items() <= told.items()
+    for at in told["at"].values():
+        assert at["rls_ratio"].keys() == at["rls_ci"].keys() == works
+        assert all(at["rls_ci"][work][0] <= at["rls_ratio"][work] <= at["rls_ci"][work][1] for work in works)
+        assert at["settings_ratio"] > 0
+
+
 def test_a_file_that_failed_took_for_ever() -> None:
     sent = [Sent(size=100, seconds=10, least_s=8)] * 9 + [Sent(size=100, seconds=float("inf"), least_s=8)]
     told = tell(sent, crossed=1080, seed=1)

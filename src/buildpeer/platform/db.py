@@ -6,7 +6,7 @@ serves; row-level security does the rest. The pattern is that of Supabase Storag
 
 import contextlib
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from buildpeer.platform import mail, messaging
 from buildpeer.platform.errors import Problem
 
 POOL_WAIT_S = 10.0
+FIRST_PAGE = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))  # where lists begin that show the newest first
 _BEGIN = "select role, session_ended from app.enter($1, $2, $3, $4, $5)"
 _OUTBOX = """
 insert into outbox (tenant_id, destination, project_id, type, body)

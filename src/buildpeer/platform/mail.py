@@ -42,7 +42,9 @@ class MailRefused(Exception):  # noqa: N818 - the words of RFC 5321
 
 
 class Mailer:
-    """Hands mails to one SMTP server, `smtp://[user:password@]host:port` or `smtps://…`; TLS wherever it is offered."""
+    """Hands mails to one SMTP server, `smtp://[user:password@]host:port` or `smtps://…`; TLS wherever it is
+    offered, and always before a password.
+    """
 
     def __init__(self, url: str, *, sender: str) -> None:
         self._url = urlsplit(url)
@@ -66,6 +68,8 @@ class Mailer:
         try:
             with self._connect(host, port) as server:
                 if self._url.username:
+                    if not isinstance(server.sock, ssl.SSLSocket):  # or somebody between us strips the offer of it
+                        raise smtplib.SMTPNotSupportedError("no password without TLS")
                     server.login(unquote(self._url.username), unquote(self._url.password or ""))
                 server.send_message(message)
         except smtplib.SMTPRecipientsRefused as exc:

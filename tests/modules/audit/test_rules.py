@@ -54,7 +54,7 @@ def test_roots_are_those_of_rfc_6962(size: int, root: str) -> None:
 def test_every_leaf_is_proved_and_nothing_else_is(size: int, data: st.DataObject) -> None:
     leaves = [hashlib.sha256(bytes([n])).digest() for n in range(size)]
     root, index = Tree(leaves).root(), data.draw(st.integers(0, size - 1))
-    path = rules.proof(leaves, index)
+    path = rules.proof(rules.levels(leaves), index)
     assert rules.root_by_proof(leaves[index], index, size, path) == root
     assert rules.root_by_proof(hashlib.sha256(b"none of them").digest(), index, size, path) != root
     assert rules.root_by_proof(leaves[index], size, size, path) is None
@@ -154,3 +154,16 @@ def test_no_cell_is_a_formula(cell: str) -> None:
 
 def test_a_plain_cell_stays_as_it_is() -> None:
     assert [rules.harmless(cell) for cell in ("", "Torre = 3", "3ª fase", "{}")] == ["", "Torre = 3", "3ª fase", "{}"]
+
+
+def test_all_proofs_of_a_batch_together_cost_one_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[bytes] = []
+
+    def node_hash(left: bytes, right: bytes) -> bytes:
+        hashed.append(left)
+        return hashlib.sha256(b"\x01" + left + right).digest()
+
+    monkeypatch.setattr(rules, "node_hash", node_hash)
+    levels = rules.levels([hashlib.sha256(str(n).encode()).digest() for n in range(1024)])
+    assert {len(rules.proof(levels, index)) for index in range(1024)} == {10}
+    assert len(hashed) == 1023

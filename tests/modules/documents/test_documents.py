@@ -1,5 +1,6 @@
 import hashlib
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -7,12 +8,12 @@ import pytest
 from tests.conftest import Company
 
 from buildpeer.facts import Media, Rendition
-from buildpeer.modules.documents import handlers
+from buildpeer.modules.documents import handlers, store
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.config import Settings
-from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.db import Database, Scope, Transaction
 from buildpeer.platform.ids import new_id
 from buildpeer.platform.storage import Storage
 
@@ -98,3 +99,29 @@ async def test_a_read_url_ends_after_five_minutes_and_reads_nothing_else(
     assert (await http.get(url.replace(str(file.upload_id), str(new_id())))).status_code == 403
     assert (await http.get(url.replace("X-Amz-Expires=300", "X-Amz-Expires=900"))).status_code == 403
     assert (await http.get(url.split("?")[0])).status_code == 403
+
+
+async def test_what_a_transaction_sees_follows_whom_it_serves(
+    http, storage, worker_db, db: Database, company: Company
+) -> None:
+    owner, worker = await company.hire("owner"), await company.hire()
+    tower, school = [
+        (await make_document(http, storage, worker_db, company, owner, project_id=project)).upload_id
+        for project in (company.tower, company.school)
+    ]
+
+    async def seen(tx: Transaction) -> set[UUID]:
+        return {document.document_id for document in await store.page(tx, project_id=None, after=None, limit=50)}
+
+    async with db.transaction(owner.scope) as tx:
+        assert await seen(tx) == {tower, school}
+        await tx.serve(worker.scope)
+        assert await seen(tx) == {tower}
+        await tx.serve(Scope(company.tenant_id, new_id()))
+        assert await seen(tx) == set()
+    bound = "select set_config('app.role', '', true), set_config('app.person_id', $1, true)"
+    async with db.transaction(worker.scope) as tx:  # nobody has asked for the role: the list of projects decides
+        await tx.run(bound, str(worker.person_id))
+        assert await seen(tx) == {tower}
+        await tx.run(bound, str(owner.person_id))
+        assert await seen(tx) == {tower, school}

@@ -206,6 +206,56 @@ async def test_a_revoked_or_expired_invitation_lets_nobody_in(http, company: Com
         assert invitation_id not in {i["invitation_id"] for i in listed}
 
 
+async def test_who_joins_two_companies_at_once_is_one_person(http, company: Company, found_company, post: Post) -> None:  # noqa: F811
+    email, tokens = f"{uuid4()}@x.test", list[str]()
+    for each in (company, await found_company()):
+        await invite(http, each.bearer(await each.hire("owner")), kind="email", email=email)
+        tokens.append(await post.token(email))
+
+    async def join(token: str) -> httpx.Response:
+        wanted = {"token": token, "name": "Ana", "password": PASSWORD}
+        return await http.post("/v1/invitations/acceptance", json=wanted)
+
+    answers = await asyncio.gather(*map(join, tokens))
+    assert sorted(answer.status_code for answer in answers) in ([201, 201], [201, 503])
+    again = [await join(token) for token, answer in zip(tokens, answers, strict=True) if answer.status_code == 503]
+    joined = [answer.json()["signed_in"] for answer in (*answers, *again) if answer.status_code == 201]
+    assert len(joined) == 2
+    assert len({signed_in["person"]["person_id"] for signed_in in joined}) == 1
+
+
+@pytest.mark.parametrize(
+    ("inviter", "wanted", "becomes"),
+    [
+        ("manager", {"kind": "crew"}, None),
+        ("manager", {"kind": "crew"}, "residente"),
+        ("owner", {"kind": "email", "role": "owner"}, "manager"),
+    ],
+)
+async def test_an_invitation_ends_with_the_right_to_invite(
+    http,
+    company: Company,
+    admin,
+    post: Post,  # noqa: F811
+    inviter: str,
+    wanted: dict[str, Any],
+    becomes: str | None,
+) -> None:
+    caller, email = await company.hire(inviter), f"{uuid4()}@x.test"
+    made = await invite(http, company.bearer(caller), **wanted, email=email)
+    token = (made.json()["link"] or f"#{await post.token(email)}").partition("#")[2]
+    if becomes:
+        sql = "update memberships set role = $2 where person_id = $1"
+        await admin.execute(sql, caller.person_id, becomes)
+    else:
+        await company.dismiss(caller)
+    joining = {"token": token, "name": "Ana", "password": PASSWORD, "device": Phone().joining}
+    answer = await http.post("/v1/invitations/acceptance", json=joining)
+    assert (answer.status_code, answer.json()["code"]) == (410, "link_expired")
+    headers = company.bearer(await company.hire("owner"))
+    assert (await http.get("/v1/invitations", headers=headers)).json()["items"] == []
+
+
 async def test_five_wrong_pins_lock_the_phone_until_a_manager_approves_it(http, company: Company) -> None:
     phone = Phone()
     person_id = (await phone.join(http, await crew_token(http, company))).json()["signed_in"]["person"]["person_id"]
@@ -257,6 +307,51 @@ async def test_another_device_waits_for_a_manager_and_a_lost_one_is_out_at_once(
     assert (await http.get("/v1/me", headers=bearer(joined))).json()["code"] == "session_ended"
     assert (await first.sign_in(http)).json()["code"] == "bad_credentials"
     assert (await http.get("/v1/me", headers=bearer(signed_in.json()))).status_code == 200
+
+
+async def further_device(http: httpx.AsyncClient, company: Company, person_id: Any) -> Phone:
+    """A device of somebody, who may know nothing of it: one manager can do all of this."""
+    headers, phone = company.bearer(await company.hire("manager")), Phone()
+    made = await invite(http, headers, kind="device", person_id=str(person_id))
+    await phone.join(http, made.json()["link"].partition("#")[2])
+    path = f"/v1/members/{person_id}/devices/{phone.device_id}/approval"
+    assert (await http.post(path, headers=headers)).status_code == 204
+    return phone
+
+
+async def test_no_manager_becomes_an_owner_by_a_device(http, company: Company) -> None:
+    owner, manager = await company.hire("owner"), await company.hire("manager")
+    wanted = {"kind": "device", "person_id": str(owner.person_id)}
+    assert (await invite(http, company.bearer(manager), **wanted)).status_code == 403
+    made = await invite(http, company.bearer(owner), **wanted)
+    phone = Phone()
+    await phone.join(http, made.json()["link"].partition("#")[2])
+    path = f"/v1/members/{owner.person_id}/devices/{phone.device_id}/approval"
+    assert (await http.post(path, headers=company.bearer(manager))).status_code == 403
+    assert (await phone.sign_in(http)).json()["code"] == "bad_credentials"
+    assert (await http.post(path, headers=company.bearer(owner))).status_code == 204
+    assert (await phone.sign_in(http)).status_code == 201
+
+
+async def test_a_device_opens_the_company_that_approved_it_and_no_other(
+    http, company: Company, found_company, admin
+) -> None:
+    other = await found_company()
+    worker = await company.hire()
+    join = "insert into memberships (tenant_id, person_id, role) values ($1, $2, 'owner')"
+    await admin.execute(join, other.tenant_id, worker.person_id)
+    phone = await further_device(http, company, worker.person_id)
+    signed_in = (await phone.sign_in(http)).json()
+    assert [t["tenant_id"] for t in signed_in["tenants"]] == [str(company.tenant_id)]
+    there = {"tenant_id": str(other.tenant_id)}
+    entered = await http.post("/v1/sessions/current/tenant", json=there, headers=bearer(signed_in))
+    assert (entered.status_code, entered.json()["code"]) == (404, "not_found")
+    await admin.execute(
+        "delete from memberships where tenant_id = $1 and person_id = $2", company.tenant_id, worker.person_id
+    )
+    refreshed = await http.post("/v1/tokens", json={"refresh_token": signed_in["refresh_token"]})
+    assert refreshed.json()["code"] == "session_ended"
+    assert (await phone.sign_in(http)).json()["code"] == "bad_credentials"
 
 
 @pytest.mark.parametrize("changes", [{"public_key": "AAAA"}, {"public_key": "?"}, {"pin": "12345"}, {"pin": "٣٣٣٣٣٣"}])

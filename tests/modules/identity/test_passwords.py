@@ -150,6 +150,15 @@ async def test_tries_that_succeed_do_not_count_and_an_address_is_limited_over_al
         assert (await try_password(http, f"{uuid4()}@nobody.test", "wrong")).status_code == expected
 
 
+async def test_no_other_spelling_of_an_address_gets_tries_of_its_own(http, company: Company, admin) -> None:
+    caller = await company.hire()
+    email = f"lili-{uuid4()}@x.test"
+    await admin.execute("update people set email = $2 where person_id = $1", caller.person_id, email)
+    assert (await try_password(http, email.upper(), PASSWORD)).status_code == 201
+    spelled = email.replace("i", "İ", 1)  # Postgres makes a plain i of it, which Python doesn't
+    assert (await try_password(http, spelled, PASSWORD)).json()["code"] == "bad_credentials"
+
+
 async def test_while_valkey_is_away_each_process_counts_for_itself() -> None:
     throttle = Throttle("redis://127.0.0.1:1/0")
     limit = Limit("test", quota=2, window_s=60)

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from tests.conftest import Company, declare
+from tests.conftest import Company, declare, eventually
 from tests.modules.uploads.arriving import arrive, open_files
 
 from buildpeer.modules.uploads import service
@@ -113,6 +113,35 @@ async def test_the_ledger_says_what_the_rows_say_whatever_happens(
         "select coalesce(sum(bytes), 0)::bigint from storage_entries where tenant_id = $1", company.tenant_id
     )
     assert entries == await used(http, company, owner)
+
+
+async def test_bytes_that_two_workers_delete_at_once_are_given_back_once(
+    http: Any, company: Company, worker_db: Any, admin: Any
+) -> None:
+    owner = await company.hire("owner")
+    [opened, _kept] = await open_files(http, company, owner, declare(b"a" * 10), declare(b"b" * 32))
+    upload_id = UUID(opened["upload_id"])
+    await admin.execute("update uploads set version_id = 'v', state = 'ready' where upload_id = $1", upload_id)
+    orders = [  # one for each document that linked them
+        await admin.fetchval(
+            """insert into erasures (tenant_id, bucket, key, version_id)
+            select tenant_id, bucket, key, version_id from uploads where upload_id = $1 returning erasure_id""",
+            upload_id,
+        )
+        for _ in range(2)
+    ]
+
+    async def waiting() -> bool:
+        return await admin.fetchval(
+            "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query like '%app.erased%')"
+        )
+
+    async with worker_db.across_tenants() as tx:
+        await tx.value("select app.erased($1)", orders[:1])
+        second = asyncio.create_task(worker_db.call("select app.erased($1)", orders[1:]))
+        await eventually(waiting)
+    await second
+    assert await used(http, company, owner) == 32
 
 
 async def test_what_the_company_stores_is_its_owners_and_managers_affair(http: Any, company: Company) -> None:

@@ -132,17 +132,19 @@ class Tree:
         return top
 
 
-def proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
+def levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """A tree level by level, from the leaves up: made once, it holds the path of every leaf."""
+    made = [list(leaves)]
+    while len(made[-1]) > 1:
+        pairs = [made[-1][i : i + 2] for i in range(0, len(made[-1]), 2)]
+        made.append([node_hash(*pair) if len(pair) == 2 else pair[0] for pair in pairs])
+    return made
+
+
+def proof(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
     """The audit path of a leaf, from the bottom up (RFC 6962 §2.1.1)."""
-    path: list[bytes] = []
-    level = list(leaves)
-    while len(level) > 1:
-        if (index ^ 1) < len(level):
-            path.append(level[index ^ 1])
-        pairs = [level[i : i + 2] for i in range(0, len(level), 2)]
-        level = [node_hash(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
-        index //= 2
-    return path
+    places = [(level, (index >> height) ^ 1) for height, level in enumerate(levels)]
+    return [level[beside] for level, beside in places if beside < len(level)]
 
 
 def root_by_proof(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:

@@ -8,7 +8,7 @@ import msgspec
 
 from buildpeer.facts import Media, Rendition
 from buildpeer.modules.uploads.facade import ReadyFile
-from buildpeer.platform.db import Transaction, record, records
+from buildpeer.platform.db import FIRST_PAGE, Transaction, record, records
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,11 +43,14 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 on conflict do nothing returning true
 """
 BY_ID = f"select {_COLUMNS} from documents where tenant_id = $1 and document_id = $2"  # noqa: S608
+# Two, and without `is null or`, so that each reads its index from where the page begins and no further than it ends.
 PAGE = f"""
-select {_COLUMNS} from documents
-where tenant_id = $1 and ($2::uuid is null or project_id = $2)
-  and ($3::timestamptz is null or (created_at, document_id) < ($3, $4))
-order by created_at desc, document_id desc limit $5
+select {_COLUMNS} from documents where tenant_id = $1 and (created_at, document_id) < ($2, $3)
+order by created_at desc, document_id desc limit $4
+"""  # noqa: S608
+PAGE_OF_PROJECT = f"""
+select {_COLUMNS} from documents where tenant_id = $1 and project_id = $5 and (created_at, document_id) < ($2, $3)
+order by created_at desc, document_id desc limit $4
 """  # noqa: S608
 ERASE = "delete from documents where tenant_id = $1 and document_id = $2 returning true"
 AUDIT = "select audit.record($1, $2, $3, $4, $5)"
@@ -89,8 +92,9 @@ async def page(
     tx: Transaction, *, project_id: UUID | None, after: tuple[datetime, UUID] | None, limit: int
 ) -> Sequence[Document]:
     """Documents, newest first, after a time and id."""
-    time, document_id = after or (None, None)
-    return records(await tx.all(PAGE, tx.tenant_id, project_id, time, document_id, limit), Document)
+    asked = (tx.tenant_id, *(after or FIRST_PAGE), limit)
+    rows = await (tx.all(PAGE_OF_PROJECT, *asked, project_id) if project_id else tx.all(PAGE, *asked))
+    return records(rows, Document)
 
 
 async def erase(tx: Transaction, document_id: UUID) -> bool:

@@ -59,7 +59,9 @@ GRACE = timedelta(seconds=60)  # a reply lost on a bad network must not sign any
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A sign-in on one device; `generation` counts its refresh tokens."""
+    """A sign-in on one device; `generation` counts its refresh tokens. `device_id` is the device whose key began it, in
+    whose tenant it stays.
+    """
 
     person_id: UUID
     session_id: UUID
@@ -67,6 +69,7 @@ class Session(msgspec.Struct, frozen=True):
     generation: int
     rotated_at: datetime
     ended_at: datetime | None
+    device_id: UUID | None
 
 
 def level_of(role: str | None, tool: Tool) -> Level:

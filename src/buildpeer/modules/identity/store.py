@@ -19,7 +19,7 @@ insert into sessions (person_id, session_id, tenant_id, device, rotated_at, crea
 values ($1, $2, $3, $4, $5, $5, $6)
 """
 LOCK_SESSION = """
-select person_id, session_id, tenant_id, generation, rotated_at, ended_at from sessions
+select person_id, session_id, tenant_id, generation, rotated_at, ended_at, device_id from sessions
 where person_id = $1 and session_id = $2 for update
 """
 ROTATE_SESSION = """
@@ -28,7 +28,9 @@ update sessions set generation = generation + 1, rotated_at = $3 where person_id
 END_SESSION = """
 update sessions set ended_at = coalesce(ended_at, $3) where person_id = $1 and session_id = $2 returning tenant_id
 """
-MOVE_SESSION = "update sessions set tenant_id = $3 where person_id = $1 and session_id = $2"
+MOVE_SESSION = """
+update sessions set tenant_id = $3 where person_id = $1 and session_id = $2 and device_id is null returning true
+"""
 SESSIONS = """
 select session_id, device, tenant_id, created_at, rotated_at as last_seen_at from sessions
 where person_id = $1 and ended_at is null and rotated_at > $2 order by rotated_at desc, session_id
@@ -61,7 +63,9 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ADD_TOKEN = "insert into tokens (tenant_id, token_hash, subject_id) values ($1, $2, $3)"  # noqa: S105 - a statement
 INVITATIONS = """
 select invitation_id, kind, email, person_id, role, projects, created_by, created_at, expires_at, uses_left
-from invitations where tenant_id = $1 and revoked_at is null and expires_at > $2 and uses_left > 0
+from invitations i where tenant_id = $1 and revoked_at is null and expires_at > $2 and uses_left > 0
+  and exists (select from memberships m where m.tenant_id = i.tenant_id and m.person_id = i.created_by
+    and (m.role = 'owner' or m.role = 'manager' and i.role <> 'owner'))
 order by created_at desc, invitation_id
 """
 REVOKE_INVITATION = """
@@ -131,14 +135,14 @@ TRAIL_FAILED_SIGN_INS = "select app.trail_failed_sign_ins($1)"
 
 
 async def find_login(tx: Transaction, email: str) -> tuple[UUID, str] | None:
-    """The person and password hash behind an e-mail address."""
-    row = await tx.one(FIND_LOGIN, email)
+    """The person and password hash behind an e-mail address, in no other spelling than the one that tries count by."""
+    row = await tx.one(FIND_LOGIN, email.lower())
     return None if row is None else (row["person_id"], row["password_hash"])
 
 
 async def record_failed_sign_in(tx: Transaction, email: str) -> None:
     """Keep that a sign-in failed, be there an account or not."""
-    await tx.run(FAILED_SIGN_IN, email)
+    await tx.run(FAILED_SIGN_IN, email.lower())
 
 
 async def trail_failed_sign_ins(db: Database, limit: int) -> int:
@@ -179,9 +183,9 @@ async def end_session(tx: Transaction, session_id: UUID, now: datetime) -> UUID 
     return await tx.value(END_SESSION, tx.person_id, session_id, now)
 
 
-async def move_session(tx: Transaction, session_id: UUID, tenant_id: UUID) -> None:
-    """Bind a session to another tenant."""
-    await tx.run(MOVE_SESSION, tx.person_id, session_id, tenant_id)
+async def move_session(tx: Transaction, session_id: UUID, tenant_id: UUID) -> bool:
+    """Bind a session to another tenant; False for one that a device with a key began, which belongs to its tenant."""
+    return bool(await tx.value(MOVE_SESSION, tx.person_id, session_id, tenant_id))
 
 
 async def sessions(tx: Transaction, since: datetime) -> list[Any]:

@@ -8,7 +8,7 @@ import msgspec
 
 from buildpeer.facts import Rendition
 from buildpeer.modules.uploads.rules import NewUpload, Storage, Upload
-from buildpeer.platform.db import Database, Transaction, record, records
+from buildpeer.platform.db import FIRST_PAGE, Database, Transaction, record, records
 
 _COLUMNS = """
 upload_id, tenant_id, project_id, created_by, kind, name, size_bytes, content_type, sha256, lane, bucket, key, state,
@@ -25,11 +25,16 @@ returning {_COLUMNS}
 """  # noqa: S608 - built from constants of this file
 BY_IDS = f"select {_COLUMNS} from uploads where tenant_id = $1 and upload_id = any ($2)"  # noqa: S608
 LOCK = f"select {_COLUMNS} from uploads where tenant_id = $1 and upload_id = $2 for update"  # noqa: S608
+# Two, so that each reads its index from where the page begins.
 PAGE = f"""
 select {_COLUMNS} from uploads
-where tenant_id = $1 and ($2::uuid is null or project_id = $2) and ($3::text is null or state = $3)
-  and ($4::timestamptz is null or (created_at, upload_id) < ($4, $5))
-order by created_at desc, upload_id desc limit $6
+where tenant_id = $1 and (created_at, upload_id) < ($2, $3) and ($4::text is null or state = $4)
+order by created_at desc, upload_id desc limit $5
+"""  # noqa: S608
+PAGE_OF_PROJECT = f"""
+select {_COLUMNS} from uploads
+where tenant_id = $1 and project_id = $6 and (created_at, upload_id) < ($2, $3) and ($4::text is null or state = $4)
+order by created_at desc, upload_id desc limit $5
 """  # noqa: S608
 TOUCH = f"""
 update uploads set state = case when $3 then 'receiving' else state end, updated_at = $4, check_at = $5
@@ -179,8 +184,9 @@ async def page(
     limit: int,
 ) -> list[Upload]:
     """Uploads, newest first, after a time and id."""
-    time, upload_id = after or (None, None)
-    return records(await tx.all(PAGE, tx.tenant_id, project_id, state, time, upload_id, limit), Upload)
+    asked = (tx.tenant_id, *(after or FIRST_PAGE), state, limit)
+    rows = await (tx.all(PAGE_OF_PROJECT, *asked, project_id) if project_id else tx.all(PAGE, *asked))
+    return records(rows, Upload)
 
 
 async def touch(

@@ -18,7 +18,7 @@ from buildpeer.modules.identity import rules, store
 from buildpeer.modules.identity.service.hashing import matches
 from buildpeer.modules.identity.service.sessions import SignedIn, begin_session
 from buildpeer.platform.auth import Caller, Tokens
-from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.db import Database, Scope, Transaction
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.realtime import Wakeups
 
@@ -60,12 +60,24 @@ def read_key(text: str) -> bytes:
     raise Problem("invalid", "public_key must be Ed25519 or P-256")
 
 
+async def permit_devices(tx: Transaction, person_id: UUID | None) -> None:
+    """Ask before a device comes to somebody: whoever holds it acts as them, so an owner's is for owners.
+
+    Raises Problem not_found or not_allowed.
+    """
+    row = await store.member(tx, person_id) if person_id else None
+    if row is None:
+        raise Problem("not_found")
+    rules.permit(tx.role, "people", "admin" if row["role"] == "owner" else "standard")
+
+
 async def sign_in_device(
     db: Database, tokens: Tokens, *, challenge: str, signature: str, pin: str, now: datetime, request_id: str
 ) -> SignedIn:
     """Begin a session by a signed challenge and the device's PIN.
 
-    Raises Problem bad_credentials; pin_wrong, with the tries left; or device_locked until a manager approves it anew.
+    Raises Problem bad_credentials; pin_wrong; or device_locked until a manager approves it anew, and for a challenge
+    that was answered before.
     """
     device_id, asked_at = tokens.read_challenge(challenge, now=now)
     async with db.across_tenants() as tx:
@@ -108,6 +120,7 @@ async def approve_device(db: Database, *, caller: Caller, person_id: UUID, devic
     """Let a device sign in, also one that too many wrong PINs have locked. Raises Problem not_found or not_allowed."""
     async with db.transaction(caller.scope) as tx:
         rules.permit(tx.role, "people", "standard")
+        await permit_devices(tx, person_id)
         if not await store.approve_device(tx, person_id, device_id, now):
             raise Problem("not_found")
         await store.audit_device(tx, "device_approved", device_id)

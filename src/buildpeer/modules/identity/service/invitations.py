@@ -9,7 +9,7 @@ import msgspec
 
 from buildpeer.modules.identity import rules, store
 from buildpeer.modules.identity.rules import InvitationKind, Role
-from buildpeer.modules.identity.service.devices import NewDevice, read_key
+from buildpeer.modules.identity.service.devices import NewDevice, permit_devices, read_key
 from buildpeer.modules.identity.service.hashing import hashed, matches
 from buildpeer.modules.identity.service.passwords import token_hash
 from buildpeer.modules.identity.service.sessions import (
@@ -88,7 +88,7 @@ async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url
     """Invite; an e-mail goes out once this has committed, and the link for others is given here alone.
 
     Raises Problem not_found, with the `projects` that the caller can't see, if it is those; not_allowed (only an owner
-    invites an owner); or invalid.
+    invites an owner, or an owner's device); or invalid.
     """
     rules.check_invitation(wanted.kind, role=wanted.role, uses=wanted.uses)
     email = rules.check_email(wanted.email or "") if wanted.kind == "email" else None
@@ -108,8 +108,8 @@ async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url
     link = f"{web_url}/join#{token}"
     async with db.transaction(caller.scope) as tx:
         rules.permit(tx.role, "people", "admin" if wanted.role == "owner" else "standard")
-        if wanted.kind == "device" and (not made.person_id or await store.member(tx, made.person_id) is None):
-            raise Problem("not_found")
+        if wanted.kind == "device":
+            await permit_devices(tx, made.person_id)
         unseen = set(wanted.projects) - await store.visible_projects(tx, wanted.projects)
         if unseen:
             raise Problem("not_found", projects=sorted(unseen))

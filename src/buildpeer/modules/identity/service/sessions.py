@@ -123,12 +123,13 @@ async def begin_session(
     db: Database, tokens: Tokens, *, scope: Scope, device: str, now: datetime, device_id: UUID | None = None
 ) -> SignedIn:
     """Begin a session of somebody who has proved who they are: in the scope's tenant, or else in their first one.
+    One by a device's key is for the tenant that let the device in, and for no other.
 
-    Raises Problem bad_credentials for who belongs to no tenant.
+    Raises Problem bad_credentials for who belongs to no tenant, or not to the device's.
     """
     session_id = uuid4()
     async with db.transaction(msgspec.structs.replace(scope, tenant_id=None)) as tx:
-        tenants = await memberships_of(tx)
+        tenants = _open_to(await memberships_of(tx), scope.tenant_id if device_id else None)
         if not tenants:
             raise Problem("bad_credentials")
         tenant = next((t for t in tenants if t.tenant_id == scope.tenant_id), tenants[0])
@@ -161,6 +162,7 @@ async def refresh(db: Database, tokens: Tokens, *, token: str, now: datetime, re
     if session is None or verdict in ("end", "ended"):
         raise Problem("session_ended")
     tenants = await _memberships(db, claim.person_id, request_id)
+    tenants = _open_to(tenants, session.tenant_id if session.device_id else None)
     if not tenants:
         raise Problem("session_ended")
     tenant = next((t for t in tenants if t.tenant_id == session.tenant_id), tenants[0])
@@ -181,14 +183,15 @@ async def sign_out(db: Database, *, caller: Caller, now: datetime) -> None:
 async def enter_tenant(db: Database, tokens: Tokens, *, caller: Caller, tenant_id: UUID, now: datetime) -> Entered:
     """Go on in another of the caller's tenants, with the same session.
 
-    Raises Problem not_found where the caller is no member.
+    Raises Problem not_found where the caller is no member, or signed in by a device that another tenant let in.
     """
     there = msgspec.structs.replace(caller, tenant_id=tenant_id)
     async with db.transaction(there.scope) as tx:
         tenant = next((t for t in await memberships_of(tx) if t.tenant_id == tenant_id), None)
         if tenant is None:
             raise Problem("not_found")
-        await store.move_session(tx, caller.session_id, tenant_id)
+        if not await store.move_session(tx, caller.session_id, tenant_id):
+            raise Problem("not_found")
         await store.audit(tx, "tenant_entered", caller.session_id)
     return Entered(
         access_token=tokens.access(there, now=now),
@@ -248,6 +251,10 @@ async def person_of(tx: Transaction) -> Person:
     if row is None:
         raise Problem("session_ended")
     return Person(**dict(row))
+
+
+def _open_to(tenants: list[Membership], only: UUID | None) -> list[Membership]:
+    return tenants if only is None else [tenant for tenant in tenants if tenant.tenant_id == only]
 
 
 async def _memberships(db: Database, person_id: UUID, request_id: str) -> list[Membership]:
