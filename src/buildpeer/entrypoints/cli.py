@@ -12,6 +12,7 @@ import click
 
 from buildpeer.client.commands import COMMANDS
 from buildpeer.conformance.command import conformance
+from buildpeer.entrypoints.tenant_commands import tenants
 from buildpeer.platform.config import ConfigError, Settings
 
 
@@ -23,6 +24,7 @@ def main() -> None:
 for _command in COMMANDS:
     main.add_command(_command)
 main.add_command(conformance)
+main.add_command(tenants)
 
 
 def _settings(*needed: str) -> Settings:

@@ -165,7 +165,7 @@ def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Respo
     """A problem as application/problem+json."""
     headers = {"x-request-id": request_id(request)}
     if problem.kind.status in (429, 503):
-        headers["retry-after"] = "1"
+        headers["retry-after"] = str(problem.facts.get("retry_after_s", 1))
     if problem.kind.status == 401:
         headers["www-authenticate"] = "Bearer"
     return Response(

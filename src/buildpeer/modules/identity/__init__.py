@@ -1,6 +1,6 @@
 """People, what they are in each tenant, what each role may do, and sign-ins.
 
-Tables: tenants, people, memberships, sessions, password_resets, invitations, tokens, devices, api_keys. Audited:
+Tables: people, memberships, sessions, password_resets, invitations, tokens, devices, api_keys. Audited:
 sign-ins, also failed ones, sign-outs, revoked and reused sessions, changes of tenant and of passwords, who joined,
 devices approved and revoked. Announces nothing. Permissions: the table in `rules.py`, which all modules ask through
 `facade.permit`.

@@ -99,6 +99,11 @@ REVOKE_KEY = """
 update api_keys set revoked_at = coalesce(revoked_at, $3) where tenant_id = $1 and key_id = $2 returning key_id
 """
 USE_KEY = "select k.tenant_id, k.person_id, k.key_id, k.tools from app.use_key($1, $2) k"
+AWAITS_OWNER = """
+select exists (select from memberships m where m.tenant_id = $1 and m.role = 'owner')
+  or exists (select from invitations i where i.tenant_id = $1 and i.role = 'owner' and i.kind = 'email'
+    and i.revoked_at is null and i.expires_at > $2 and i.uses_left > 0)
+"""
 AUDIT = "select audit.record($1, $2, $3, $4)"
 FAILED_SIGN_IN = "select app.record_failed_sign_in($1)"
 
@@ -239,6 +244,11 @@ async def add_invitation(tx: Transaction, made: Any) -> None:
         made.expires_at,
         made.uses_left,
     )
+
+
+async def awaits_owner(tx: Transaction, now: datetime) -> bool:
+    """Whether the tenant has an owner, or has invited one by an e-mail that is still good."""
+    return await tx.value(AWAITS_OWNER, tx.tenant_id, now)
 
 
 async def add_token(tx: Transaction, token_hash: bytes, subject_id: UUID) -> None:
