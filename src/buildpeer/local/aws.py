@@ -239,7 +239,8 @@ def policies(
         "auditor": _allow(["s3:ListBucket"], [f"arn:aws:s3:::{audit}"])
         + _allow(["s3:GetObject"], [f"arn:aws:s3:::{audit}/*"]),
         # Takes a company's files away, and erases them.
-        "operator": read + give_up + drop_chunks + tidy,
+        # AWS asks for the right to delete versions, ministack for that to delete.
+        "operator": read + give_up + drop_chunks + tidy + _allow(["s3:DeleteObject"], [originals]),
     }
     return {person: {"Version": "2012-10-17", "Statement": each} for person, each in statements.items()}
 
