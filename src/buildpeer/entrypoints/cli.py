@@ -113,14 +113,14 @@ def migrate() -> None:
 
 @main.command()
 def seed() -> None:
-    """Make the demo tenant; prints its sign-ins, a JSON object a line."""
+    """Make the demo tenant, unless it was erased; prints its sign-ins, a JSON object a line."""
     from buildpeer.local import demo
 
     password = os.environ.get("BUILDPEER_DEMO_PASSWORD")
     if not password:
         raise click.UsageError("BUILDPEER_DEMO_PASSWORD is not set")
-    asyncio.run(demo.seed(_settings("admin_database_url").admin_database_url, password=password))
-    for person in demo.PEOPLE:
+    there = asyncio.run(demo.seed(_settings("admin_database_url").admin_database_url, password=password))
+    for person in demo.PEOPLE if there else ():
         print(json.dumps({"role": person.role, "name": person.name, "email": person.email, "password": password}))
 
 

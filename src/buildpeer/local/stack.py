@@ -298,6 +298,8 @@ class Stack:
         self.secrets = Secrets.kept_in(self._data / "secrets.json")
         self._make_services()
         self._keys = aws.read_keys(self._data / "aws-keys.json")
+        if process in aws.PEOPLE and process not in self._keys:
+            raise StackError(f"What is in {self._data} is of an older version; start it once with `make up`")
         return self.env(process)
 
     # -- environments -----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from tenants t left join storage_totals s on s.tenant_id = t.tenant_id where t.t
 """
 FOUND = """
 insert into tenants (tenant_id, name, data_region, storage_limit_bytes, uploads_per_day) values ($1, $2, $3, $4, $5)
-on conflict do nothing
+on conflict do nothing returning tenant_id
 """
 SUSPEND = "update tenants set suspended_at = $2 where tenant_id = $1 and suspended_at is null"
 RESUME = "update tenants set suspended_at = null where tenant_id = $1 and suspended_at is not null"
@@ -153,16 +153,11 @@ async def find(tx: Transaction) -> Tenant | None:
     return None if row is None else record(row, Tenant)
 
 
-async def found(tx: Transaction, tenant: Tenant) -> None:
-    """Make a tenant; one that is there stays as it is."""
-    await tx.run(
-        FOUND,
-        tenant.tenant_id,
-        tenant.name,
-        tenant.data_region,
-        tenant.storage_limit_bytes,
-        tenant.uploads_per_day,
-    )
+async def found(
+    tx: Transaction, *, name: str, region: str, storage_limit_bytes: int | None, uploads_per_day: int | None
+) -> bool:
+    """Make a tenant; False if it is there, and stays as it is."""
+    return await tx.value(FOUND, tx.tenant_id, name, region, storage_limit_bytes, uploads_per_day) is not None
 
 
 async def suspend(tx: Transaction, now: datetime) -> None:

@@ -42,27 +42,20 @@ async def create(
     name = rules.check_name(name)
     if region not in regions:
         raise TenantError(f"there are no buckets in {region}; regions that have them: {', '.join(sorted(regions))}")
-    wanted = Tenant(
-        tenant_id=tenant_id,
-        name=name,
-        data_region=region,
-        created_at=now,
-        suspended_at=None,
-        storage_limit_bytes=storage_limit_bytes,
-        uploads_per_day=uploads_per_day,
-        used_bytes=0,
-        opened_today=0,
-    )
     async with db.transaction(_scope(tenant_id, "create")) as tx:
         if await store.erasure(tx):
             raise TenantError(f"{tenant_id} was erased, or is being erased; take another id")
-        there = await store.find(tx)
-        if there is None:
-            await store.found(tx, wanted)
-        elif (there.name, there.data_region) != (name, region):
-            raise TenantError(f"{tenant_id} is {there.name} in {there.data_region} already")
-        invited = await invite_owner(tx, name)
-        return Created(there or wanted, there is None, invited)
+        is_new = await store.found(
+            tx,
+            name=name,
+            region=region,
+            storage_limit_bytes=storage_limit_bytes,
+            uploads_per_day=uploads_per_day,
+        )
+        tenant = await _find(tx)
+        if (tenant.name, tenant.data_region) != (name, region):
+            raise TenantError(f"{tenant_id} is {tenant.name} in {tenant.data_region} already")
+        return Created(tenant, is_new, await invite_owner(tx, name))
 
 
 async def find(db: Database, *, tenant_id: UUID) -> Tenant:
