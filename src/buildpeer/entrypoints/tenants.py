@@ -118,7 +118,6 @@ async def export(settings: Settings, tenant_id: UUID, out: Path, *, with_files: 
                 trail=trail,
                 signer=signer,
                 progress=_progress(bar),
-                now=now,
             )
     _say(f"{said.rows:,} rows of {said.tables} tables and {said.files:,} files ({said.size / _GIB:,.2f} GiB) in {out}.")
     _say("With the files' bytes." if with_files else "Of the files there is the list; --files brings their bytes.")

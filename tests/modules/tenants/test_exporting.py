@@ -46,7 +46,6 @@ class Exporting:
             trail=lambda tx: audit.whole_trail(tx, self.signer, now=now),
             signer=self.signer,
             progress=progress,
-            now=now,
         )
 
 

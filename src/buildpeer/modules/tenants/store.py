@@ -56,6 +56,7 @@ REFERENCES = """
 select c.conrelid::regclass::text as referring, c.confrelid::regclass::text as referred
 from pg_catalog.pg_constraint c where c.contype = 'f'
 """
+MOMENT = "select now()"
 PEOPLE_ROWS = (
     "select to_jsonb(p)::text from (select person_id, email, name, locale, created_at from people) p order by 1"
 )
@@ -178,6 +179,11 @@ async def limit_storage(tx: Transaction, most_bytes: int | None) -> None:
 async def limit_uploads(tx: Transaction, per_day: int | None) -> None:
     """Set how many uploads it may open a day; None: any."""
     await tx.run(LIMIT_UPLOADS, tx.tenant_id, per_day)
+
+
+async def moment(tx: Transaction) -> datetime:
+    """When this transaction began: what it sees is of then."""
+    return await tx.value(MOMENT)
 
 
 async def tables(tx: Transaction) -> list[Table]:

@@ -84,7 +84,6 @@ async def export(
     trail: Trail,
     signer: Signer,
     progress: Report,
-    now: datetime,
 ) -> Exported:
     """Write everything of a tenant into a directory, as of one moment: `db` gives each transaction a snapshot.
 
@@ -101,7 +100,7 @@ async def export(
         await store.note(tx, "export", {"what": "everything", "with_files": with_files})
     await _seal(db, tenant_id)
     async with db.transaction(_scope(tenant_id)) as tx:
-        tenant = await store.find(tx)
+        tenant, at = await store.find(tx), await store.moment(tx)
         assert tenant is not None  # noqa: S101 - it was there a moment ago
         tables = [table for table in await store.tables(tx) if table.name not in WITHOUT]
         parts = [await _write(out, f"tables/{t.name}.jsonl", _lines(store.lines(tx, t)), progress) for t in tables]
@@ -110,13 +109,13 @@ async def export(
         parts.append(await _write(out, FILES, _lines(_file_lines(tx)), progress))
     rows = sum(part.lines for part in parts[:-2])
     size = await _fetch(storage, out, progress, fetching=with_files)
-    parts.append(await _write(out, README, _readme(tenant.name, now, with_files=with_files), progress, lines=False))
+    parts.append(await _write(out, README, _readme(tenant.name, at, with_files=with_files), progress, lines=False))
     manifest = Manifest(
         format=FORMAT,
         tenant_id=tenant_id,
         name=tenant.name,
         data_region=tenant.data_region,
-        at=now,
+        at=at,
         with_files=with_files,
         parts=parts,
     )
@@ -216,11 +215,11 @@ async def _fetch(storage: Storage, out: Path, progress: Report, *, fetching: boo
     return size
 
 
-async def _readme(name: str, now: datetime, *, with_files: bool) -> AsyncIterator[bytes]:
+async def _readme(name: str, at: datetime, *, with_files: bool) -> AsyncIterator[bytes]:
     files = "their bytes lie under `path`" if with_files else "their bytes are not part of this export"
     yield f"""# {name}
 
-Everything that BuildPeer held of this company at {now:%Y-%m-%d %H:%M:%S} UTC, without passwords and other secrets.
+Everything that BuildPeer held of this company at {at:%Y-%m-%d %H:%M:%S} UTC, without passwords and other secrets.
 
 | file | what it is |
 |---|---|
