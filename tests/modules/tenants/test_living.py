@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from click.testing import CliRunner
 from tests.conftest import PASSWORD, Company, declare
+from tests.modules.identity.test_invitations import Phone
 from tests.modules.uploads.arriving import arrive, open_files, put, tell
 
 from buildpeer.entrypoints.cli import main
@@ -149,6 +150,22 @@ async def test_a_suspended_company_is_read_downloaded_and_signed_in_to_but_not_w
     resumed = await service.resume(operator_db, tenant_id=company.tenant_id)
     assert resumed.suspended_at is None
     assert (await http.delete(document, headers=bearer)).status_code == 204
+
+
+async def test_phones_and_machines_get_in_while_their_company_is_suspended(
+    http: Any, company: Company, operator_db: Database
+) -> None:
+    owner, phone = await company.hire("owner"), Phone()
+    bearer = company.bearer(owner)
+    made = await http.post("/v1/invitations", json={"kind": "crew", "projects": [str(company.tower)]}, headers=bearer)
+    assert (await phone.join(http, made.json()["link"].split("#")[1])).status_code == 201
+    wanted = {"name": "ERP", "tools": {"projects": "read"}}
+    secret = (await http.post("/v1/api-keys", json=wanted, headers=bearer)).json()["secret"]
+    await suspend(operator_db, company)
+    wrong = await phone.sign_in(http, "000000")
+    assert wrong.json()["code"] == "pin_wrong"
+    assert (await phone.sign_in(http)).status_code in (200, 201)
+    assert (await http.get("/v1/projects", headers={"authorization": f"Bearer {secret}"})).status_code == 200
 
 
 async def test_no_table_of_a_suspended_company_can_be_written_by_the_api(

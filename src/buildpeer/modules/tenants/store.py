@@ -56,7 +56,7 @@ REFERENCES = """
 select c.conrelid::regclass::text as referring, c.confrelid::regclass::text as referred
 from pg_catalog.pg_constraint c where c.contype = 'f'
 """
-MOMENT = "select now()"
+MOMENT = "select now() as at, current_setting('transaction_isolation') as isolation"
 PEOPLE_ROWS = (
     "select to_jsonb(p)::text from (select person_id, email, name, locale, created_at from people) p order by 1"
 )
@@ -182,8 +182,11 @@ async def limit_uploads(tx: Transaction, per_day: int | None) -> None:
 
 
 async def moment(tx: Transaction) -> datetime:
-    """When this transaction began: what it sees is of then."""
-    return await tx.value(MOMENT)
+    """When this transaction began: what it sees is of then. Raises RuntimeError for one that sees what came later."""
+    row = await tx.one(MOMENT)
+    if row is None or row["isolation"] != "repeatable read":
+        raise RuntimeError("this takes a transaction with a snapshot")
+    return row["at"]
 
 
 async def tables(tx: Transaction) -> list[Table]:
