@@ -148,7 +148,7 @@ async def _delete(storage: Storage, listing: _Listing, bucket: str, page: list[L
 
 
 async def _empty_tables(db: Database, tenant_id: UUID, progress: Report) -> None:
-    """Delete all rows. Rows may still bring others forth (a deleted document leaves the order to look after its bytes,
+    """Remove all rows. Rows may still bring others forth (a deleted document leaves the order to look after its bytes,
     and the worker may be at work), so it goes on until it finds none.
     """
     async with db.transaction(_scope(tenant_id)) as tx:
