@@ -14,11 +14,11 @@ begin atomic
 end;
 
 -- Whether somebody may, as things stand now, invite to a role. An invitation is worth what its sender is: whoever was
--- dismissed must not come back by one that they sent to themselves.
+-- dismissed must not come back by one that they sent to themselves. Nobody: BuildPeer itself invites the first owner.
 create function app.may_invite(tenant uuid, person uuid, to_role text) returns boolean
   language sql stable set search_path = pg_catalog, pg_temp
 begin atomic
-  select exists (select from public.memberships m where m.tenant_id = tenant and m.person_id = person
+  select person is null or exists (select from public.memberships m where m.tenant_id = tenant and m.person_id = person
     and (m.role = 'owner' or (m.role = 'manager' and to_role <> 'owner')));
 end;
 revoke all on function app.may_invite(uuid, uuid, text) from public;

@@ -83,6 +83,16 @@ def first_chunks(size_bytes: int, length: int, most: int) -> list[Range]:
     return found
 
 
+def tenant_prefixes(tenant_id: UUID) -> list[str]:
+    """Under which keys a tenant's originals lie, and their pictures in their own bucket."""
+    return [f"{lane}/{tenant_id}/" for lane in ("live", "bulk")]
+
+
+def tenant_chunks_prefix(tenant_id: UUID) -> str:
+    """Under which keys of the chunks bucket a tenant's chunks lie."""
+    return f"{tenant_id}/"
+
+
 def chunks_prefix(key: str, part: int | None = None) -> str:
     """Under which keys of the chunks bucket the chunks of the object `key` lie: of one part, or all.
 

@@ -208,7 +208,7 @@ async def test_every_tenant_table_forces_row_level_security_and_begins_with_the_
 async def test_every_tenant_table_is_audited_but_for_the_logs_themselves(admin: Any) -> None:
     rows = await admin.fetch("select tgrelid::regclass::text as name from pg_trigger where tgname = 'audit_change'")
     own_record = {"outbox", "event_log", "people", "sessions", "storage_entries", "storage_totals"}
-    own_record |= {"totps", "recovery_codes"}
+    own_record |= {"totps", "recovery_codes", "tenant_erasures"}
     own_record |= {name for name in TABLES if name.startswith("audit.")}
     assert {row["name"] for row in rows} == set(TABLES) - own_record
 
@@ -237,7 +237,7 @@ async def test_the_roles_that_serve_people_own_nothing_and_bypass_nothing(admin:
         where rolname like 'buildpeer%'"""
     )
     assert {row["rolname"] for row in roles} == {
-        f"buildpeer_{name}" for name in ("owner", "app", "worker", "system", "audit")
+        f"buildpeer_{name}" for name in ("owner", "app", "worker", "system", "audit", "operator")
     }
     assert not any(flag for row in roles for flag in tuple(row)[1:])
     owned = await admin.fetchval(

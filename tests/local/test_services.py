@@ -534,12 +534,12 @@ def test_a_process_gets_what_it_needs_and_nothing_else(stack: Stack, monkeypatch
         for name, secret in kept.items()
     }
     assert holders == {
-        "postgres_password": {"admin", "auditor"},
+        "postgres_password": {"admin", "auditor", "operator"},
         "app_password": {"api"},
         "worker_password": {"worker"},
         "valkey_password": {"api", "worker"},
         "token_key": {"api"},
-        "audit_key": {"api"},
+        "audit_key": {"api", "operator"},
         "totp_key": {"api"},
         "ministack_root_secret": set(),
         "admin_token": set(),

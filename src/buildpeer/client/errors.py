@@ -56,8 +56,12 @@ class ApiError(ClientError):
 
     @property
     def passing(self) -> bool:
-        """Whether the same call may well succeed a little later; after too many wrong passwords only people know."""
-        return self.code != "too_many_tries" and (self.status in (408, 425, 429) or self.status >= 500)
+        """Whether the same call may well succeed a little later; after too many wrong passwords only people know, and
+        after too many uploads tomorrow.
+        """
+        return self.code not in ("too_many_tries", "too_many_uploads_today") and (
+            self.status in (408, 425, 429) or self.status >= 500
+        )
 
 
 class Patience(msgspec.Struct, frozen=True):

@@ -9,11 +9,12 @@ from typing import Any
 
 from granian.constants import Interfaces
 from granian.server.embed import Server
-from litestar import Litestar, Response, get
+from litestar import Litestar, Request, Response, get
 from litestar.config.response_cache import ResponseCacheConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
@@ -38,6 +39,7 @@ from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
 from buildpeer.platform.encryption import Cipher
 from buildpeer.platform.errors import Problem
+from buildpeer.platform.rates import Rates
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.signing import Signer
 from buildpeer.platform.storage import Storage
@@ -77,17 +79,22 @@ def create_app(settings: Settings) -> Litestar:
         app.state.storage = Storage(settings, now=clock.now)
         app.state.wakeups = Wakeups(settings.valkey_url)
         app.state.throttle = Throttle(settings.valkey_url)
+        app.state.rates = Rates(settings.valkey_url)
         app.state.feed = Feed(app.state.db, app.state.wakeups)
-        async with app.state.wakeups.running():
+        async with app.state.wakeups.running(), app.state.rates.running():
             yield
         app.state.storage.close()
         await app.state.throttle.close()
         await app.state.db.close()
 
+    async def admit(request: Request[Any, Any, Any]) -> None:
+        http.admit_stranger(request, settings)
+
     return Litestar(
         route_handlers=[healthz, *CONTROLLERS],
         lifespan=[lifespan],
-        middleware=[http.RequestId],
+        middleware=[http.RequestId, DefineMiddleware(http.RateLimits, settings=settings)],
+        before_request=admit,
         dependencies=_dependencies(settings),
         exception_handlers={
             Problem: http.on_problem,

@@ -33,9 +33,12 @@ async def verify(settings: Settings, tenant_id: UUID) -> bool:
             async for finding in service.verify(db, seals, tenant_id=tenant_id, now=clock.now(), progress=progress):
                 _say(_sentence(finding))
                 told += 1
+        erased = await service.erased_since(db, tenant_id=tenant_id)
     finally:
         storage.close()
         await db.close()
+    if erased is not None:
+        _say(f"The company was erased ({erased:%Y-%m-%d}): of its trail only the chain of seals is left.")
     _say(
         f"{told} problems"
         if told

@@ -12,6 +12,7 @@ import click
 
 from buildpeer.client.commands import COMMANDS
 from buildpeer.conformance.command import conformance
+from buildpeer.entrypoints.tenant_commands import tenants
 from buildpeer.platform.config import ConfigError, Settings
 
 
@@ -23,6 +24,7 @@ def main() -> None:
 for _command in COMMANDS:
     main.add_command(_command)
 main.add_command(conformance)
+main.add_command(tenants)
 
 
 def _settings(*needed: str) -> Settings:
@@ -111,14 +113,14 @@ def migrate() -> None:
 
 @main.command()
 def seed() -> None:
-    """Make the demo tenant; prints its sign-ins, a JSON object a line."""
+    """Make the demo tenant, unless it was erased; prints its sign-ins, a JSON object a line."""
     from buildpeer.local import demo
 
     password = os.environ.get("BUILDPEER_DEMO_PASSWORD")
     if not password:
         raise click.UsageError("BUILDPEER_DEMO_PASSWORD is not set")
-    asyncio.run(demo.seed(_settings("admin_database_url").admin_database_url, password=password))
-    for person in demo.PEOPLE:
+    there = asyncio.run(demo.seed(_settings("admin_database_url").admin_database_url, password=password))
+    for person in demo.PEOPLE if there else ():
         print(json.dumps({"role": person.role, "name": person.name, "email": person.email, "password": password}))
 
 

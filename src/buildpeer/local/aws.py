@@ -37,8 +37,8 @@ RULE_PREFIX = "buildpeer-"
 
 CHUNK_LIFE_DAYS = 16  # longer than any upload waits, so that this is only the net below the sweeper
 
-Person = Literal["api", "worker", "scan", "derive", "assemble", "auditor"]
-PEOPLE: tuple[Person, ...] = ("api", "worker", "scan", "derive", "assemble", "auditor")
+Person = Literal["api", "worker", "scan", "derive", "assemble", "auditor", "operator"]
+PEOPLE: tuple[Person, ...] = ("api", "worker", "scan", "derive", "assemble", "auditor", "operator")
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -238,6 +238,9 @@ def policies(
         + publish(facts.SOURCE_ASSEMBLE),
         "auditor": _allow(["s3:ListBucket"], [f"arn:aws:s3:::{audit}"])
         + _allow(["s3:GetObject"], [f"arn:aws:s3:::{audit}/*"]),
+        # Takes a company's files away, and erases them.
+        # AWS asks for the right to delete versions, ministack for that to delete.
+        "operator": read + give_up + drop_chunks + tidy + _allow(["s3:DeleteObject"], [originals]),
     }
     return {person: {"Version": "2012-10-17", "Statement": each} for person, each in statements.items()}
 

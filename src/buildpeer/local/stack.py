@@ -51,7 +51,7 @@ LOOK_EVERY_S = 0.2
 LONGEST_PAUSE_S = 30.0
 
 Program = Literal["api", "worker", "functions", "mail"]
-Process = Literal["api", "worker", "scan", "derive", "assemble", "functions", "mail", "auditor", "admin"]
+Process = Literal["api", "worker", "scan", "derive", "assemble", "functions", "mail", "auditor", "operator", "admin"]
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
@@ -299,6 +299,8 @@ class Stack:
         self.secrets = Secrets.kept_in(self._data / "secrets.json")
         self._make_services()
         self._keys = aws.read_keys(self._data / "aws-keys.json")
+        if process in aws.PEOPLE and process not in self._keys:
+            raise StackError(f"What is in {self._data} is of an older version; start it once with `make up`")
         return self.env(process)
 
     # -- environments -----------------------------------------------------------------------------------------
@@ -340,8 +342,10 @@ class Stack:
             found |= _prefixed(api_host=LOOPBACK, api_port=self.config.ports.api, web_url=self.api_url)
         if process == "worker" and "mail" in self.config.processes:
             found |= _prefixed(smtp_url=f"smtp://{LOOPBACK}:{self.config.ports.smtp}")
-        if process == "auditor":
+        if process in ("auditor", "operator"):
             found |= _prefixed(admin_database_url=admin_url)
+        if process == "operator":
+            found |= _prefixed(audit_key=self.secrets.audit_key, web_url=self.api_url)
         if process in ("api", "worker"):
             role, password = (
                 (APP_ROLE, self.secrets.app_password)

@@ -38,6 +38,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     smtp_url: str = ""  # smtp://user:password@host:port; empty: mails wait
     mail_from: str = "BuildPeer <no-reply@buildpeer.test>"
     web_url: str = "http://127.0.0.1:8000"  # where the links in mails and QR codes lead
+    caller_requests: int = 6000  # a minute, of one person or machine; 0: no limit
+    tenant_requests: int = 60000  # a minute, of everybody in one tenant
+    address_requests: int = 6000  # a minute, from one address without a good token
     proxies: int = 0  # of our own in front of the api, each adding to X-Forwarded-For
     api_host: str = "127.0.0.1"
     api_port: int = 8000

@@ -18,6 +18,8 @@ from buildpeer.platform.errors import Problem
 
 POOL_WAIT_S = 10.0
 FIRST_PAGE = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))  # where lists begin that show the newest first
+_ROWS_AHEAD = 500
+_SUSPENDED = "BP001"  # what app.refuse_suspended() raises
 _BEGIN = "select role, session_ended from app.enter($1, $2, $3, $4, $5)"
 _OUTBOX = """
 insert into outbox (tenant_id, destination, project_id, type, body)
@@ -90,6 +92,15 @@ class Transaction:
         """Run a statement whose rows nobody wants."""
         await self._connection.execute(sql, *args)
 
+    async def execute(self, sql: str, *args: Any) -> str:
+        """Run a statement, and give Postgres's word on it, which ends with how many rows it touched."""
+        return await self._connection.execute(sql, *args)
+
+    async def stream(self, sql: str, *args: Any) -> AsyncGenerator[Any, None]:
+        """The rows one by one, however many; only a few hundred are here at a time."""
+        async for row in self._connection.cursor(sql, *args, prefetch=_ROWS_AHEAD):
+            yield row
+
     async def announce(self, messages: Iterable["messaging.Outgoing"]) -> None:
         """Leave messages in the outbox; they go out once this transaction has committed, in this order."""
         rows = [{"tenant_id": self.tenant_id, **msgspec.to_builtins(message)} for message in messages]
@@ -126,9 +137,12 @@ class Database:
         self._pool = pool
 
     @classmethod
-    async def connect(cls, url: str, *, size: int = 10, role: str | None = None) -> Self:
-        """Open a pool of at most `size` connections; `url` is a libpq address, `role` one to act in all the time."""
+    async def connect(cls, url: str, *, size: int = 10, role: str | None = None, snapshots: bool = False) -> Self:
+        """Open a pool of at most `size` connections; `url` is a libpq address, `role` one to act in all the time. With
+        `snapshots` a transaction sees the database as it was when it began.
+        """
         settings = {"application_name": "buildpeer", "lock_timeout": "5000", "timezone": "UTC"}
+        settings |= {"default_transaction_isolation": "repeatable read"} if snapshots else {}
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
@@ -149,11 +163,12 @@ class Database:
         """One transaction for `scope`: commits when the block ends, rolls back when it raises.
 
         Raises ScopeError for a scope that names neither tenant nor person: it would see nothing, or the wrong thing;
-        Problem session_ended for a session that has ended, whatever its access token still says, or a revoked key.
+        Problem session_ended for a session that has ended, whatever its access token still says, or a revoked key;
+        Problem tenant_suspended for writing to a tenant that may only be read.
         """
         if scope.tenant_id is None and scope.person_id is None:
             raise ScopeError("a transaction needs a tenant or a person")
-        async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
+        async with self._begun() as connection:
             tx = Transaction(connection, scope)
             await tx.serve(scope)
             yield tx
@@ -161,11 +176,21 @@ class Database:
     @contextlib.asynccontextmanager
     async def across_tenants(self, request_id: str = "") -> AsyncGenerator[Transaction, None]:
         """A transaction without a tenant: it sees no tenant's rows and may only call the named functions."""
-        async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
+        async with self._begun() as connection:
             tx = Transaction(connection, None)
             if request_id:
                 await tx.serve(Scope(None, None, request_id))
             yield tx
+
+    @contextlib.asynccontextmanager
+    async def _begun(self) -> AsyncGenerator[Any, None]:
+        try:
+            async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
+                yield connection
+        except asyncpg.PostgresError as exc:
+            if getattr(exc, "sqlstate", "") == _SUSPENDED:
+                raise Problem("tenant_suspended") from exc
+            raise
 
     async def call(self, sql: str, *args: Any) -> list[Any]:
         """One statement across tenants, a transaction of its own: a third of the round trips, for what is polled."""

@@ -7,9 +7,10 @@ import asyncio
 import base64
 import binascii
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -20,12 +21,13 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from buildpeer.platform import messages
+from buildpeer.platform import messages, rates
 from buildpeer.platform.auth import Caller, Tokens
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
 from buildpeer.platform.encryption import Cipher
 from buildpeer.platform.errors import Problem
+from buildpeer.platform.limits import Limit as Limits
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
 from buildpeer.platform.throttle import Throttle
@@ -39,6 +41,7 @@ Cursor = Annotated[
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=200, description="Most items to return")]
 DEFAULT_LIMIT = 50
 SEND_TIMEOUT_S = 30.0
+_MINUTE_S = 60
 
 # What a door may ask for by name; `entrypoints/api` provides them.
 DatabaseDep = NamedDependency[Database]
@@ -130,6 +133,64 @@ class RequestId:
             await self.app(scope, receive, send_with_id)
 
 
+class RateLimits:
+    """Tells in every answer how much of each limit is left; who turned out to be nobody is counted by address."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and its answer with the headers."""
+
+        async def send_with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if "taken" not in scope["state"]:
+                    _count(Request(scope), [(_by_address(self.settings), address(Request(scope), self.settings))])
+                told = [(name.encode(), value.encode()) for name, value in rates.headers(scope["state"]["taken"])]
+                message["headers"] = [*message["headers"], *told]
+            await send(message)
+
+        ours = scope["type"] == "http" and scope["path"].startswith("/v1/")
+        await self.app(scope, receive, send_with_limits if ours else send)
+
+
+def admit_stranger(request: Request[Any, Any, Any], settings: Settings) -> None:
+    """Let a request without a token in, if not too many came from its address.
+
+    Raises Problem too_many_requests.
+    """
+    if request.url.path.startswith("/v1/") and "authorization" not in request.headers:
+        _admit(request, [(_by_address(settings), address(request, settings))])
+
+
+def admit_caller(request: Request[Any, Any, Any], who: str, tenant_id: UUID, settings: Settings) -> None:
+    """Let a person or a machine in, if not too many requests came from them, and from their tenant.
+
+    Raises Problem too_many_requests.
+    """
+    by_caller = Limits("requests-caller", settings.caller_requests, _MINUTE_S)
+    by_tenant = Limits("requests-tenant", settings.tenant_requests, _MINUTE_S)
+    _admit(request, [(by_caller, who), (by_tenant, str(tenant_id))])
+
+
+def _by_address(settings: Settings) -> Limits:
+    return Limits("requests-address", settings.address_requests, _MINUTE_S)
+
+
+def _admit(request: Request[Any, Any, Any], counted: Sequence[tuple[Limits, str]]) -> None:
+    refused = [taken for taken in _count(request, counted) if not taken.allowed]
+    if refused:
+        raise Problem("too_many_requests", retry_after_s=max(taken.resets_in_s for taken in refused))
+
+
+def _count(request: Request[Any, Any, Any], counted: Sequence[tuple[Limits, str]]) -> list[rates.Taken]:
+    count: rates.Rates = request.app.state.rates
+    taken = [count.take(limit, key) for limit, key in counted if limit.quota]
+    request.scope["state"]["taken"] = taken
+    return taken
+
+
 def request_id(request: Request[Any, Any, Any]) -> str:
     """The id of this request; one that reached no route gets its id here."""
     return str(request.scope["state"].setdefault("request_id", uuid.uuid4().hex))
@@ -167,7 +228,7 @@ def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Respo
     """A problem as application/problem+json."""
     headers = {"x-request-id": request_id(request)}
     if problem.kind.status in (429, 503):
-        headers["retry-after"] = "1"
+        headers["retry-after"] = str(problem.facts.get("retry_after_s", 1))
     if problem.kind.status == 401:
         headers["www-authenticate"] = "Bearer"
     return Response(

@@ -88,6 +88,21 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "Tentativas demais. Aguarde {retry_after_s} segundos.",
         "en": "Too many tries. Wait {retry_after_s} seconds.",
     },
+    "tenant_suspended": {
+        "es": "La cuenta de su empresa está suspendida: puede ver y descargar todo, pero no cambiar nada.",
+        "pt": "A conta da sua empresa está suspensa: você pode ver e baixar tudo, mas não alterar nada.",
+        "en": "Your company's account is suspended: you can see and download everything, but change nothing.",
+    },
+    "too_many_requests": {
+        "es": "Demasiadas solicitudes. Espere {retry_after_s} segundos.",
+        "pt": "Solicitações demais. Aguarde {retry_after_s} segundos.",
+        "en": "Too many requests. Wait {retry_after_s} seconds.",
+    },
+    "too_many_uploads_today": {
+        "es": "Su empresa ya envió hoy todos los archivos que permite su plan. Vuelva a intentarlo mañana.",
+        "pt": "Sua empresa já enviou hoje todos os arquivos que o plano permite. Tente de novo amanhã.",
+        "en": "Your company has sent as many files today as its plan allows. Try again tomorrow.",
+    },
     "last_owner": {
         "es": "La empresa necesita al menos un propietario. Nombre primero a otro.",
         "pt": "A empresa precisa de pelo menos um proprietário. Nomeie outro primeiro.",
@@ -377,6 +392,26 @@ def action_text(action: str, language: str) -> str:
 
 # Plain text with blank lines between paragraphs; the HTML is made of the same words.
 MAILS: dict[str, dict[str, dict[str, str]]] = {
+    "first_owner": {
+        "es": {
+            "subject": "{tenant} ya está en BuildPeer",
+            "body": "Abrimos la cuenta de {tenant} en BuildPeer, y usted es su propietario.\n\n"
+            "Elija su contraseña aquí, en los próximos {days} días: {link}\n\n"
+            "Si no conoce a {tenant}, no haga nada.",
+        },
+        "pt": {
+            "subject": "{tenant} já está no BuildPeer",
+            "body": "Abrimos a conta de {tenant} no BuildPeer, e você é o proprietário.\n\n"
+            "Escolha sua senha aqui, nos próximos {days} dias: {link}\n\n"
+            "Se não conhece {tenant}, não faça nada.",
+        },
+        "en": {
+            "subject": "{tenant} is on BuildPeer",
+            "body": "We have opened the account of {tenant} on BuildPeer, and you are its owner.\n\n"
+            "Choose your password here, within the next {days} days: {link}\n\n"
+            "If you don't know {tenant}, do nothing.",
+        },
+    },
     "invitation": {
         "es": {
             "subject": "{inviter} le invita a {tenant} en BuildPeer",
@@ -474,6 +509,61 @@ MAILS: dict[str, dict[str, dict[str, str]]] = {
             "If it wasn't you, and you didn't ask your company for it, change your password and tell your company.",
         },
     },
+}
+
+# What a company is told that has been erased.
+CERTIFICATES: dict[str, str] = {
+    "es": """\
+Constancia de borrado
+
+Se borró todo lo que BuildPeer guardaba de {name} ({tenant_id}).
+
+Región de los datos:      {data_region}
+Comienzo:                 {began_at}
+Fin:                      {erased_at}
+Registros:                {rows}, entre ellos {documents} documentos
+Objetos almacenados:      {objects}, {object_bytes} bytes
+Personas:                 {people}; otras {people_kept} siguen, porque trabajan también para otras empresas
+Bitácora de auditoría:    {audit_entries} anotaciones. De sus {batches} lotes quedan los sellos, sin contenido.
+Último sello:             {head}
+
+Las copias de respaldo están bloqueadas y no pueden borrarse antes; la última que contiene estos datos
+vence a más tardar el {backups_gone_by}, 35 días después.
+""",
+    "pt": """\
+Certificado de exclusão
+
+Foi excluído tudo o que o BuildPeer guardava de {name} ({tenant_id}).
+
+Região dos dados:         {data_region}
+Início:                   {began_at}
+Fim:                      {erased_at}
+Registros:                {rows}, entre eles {documents} documentos
+Objetos armazenados:      {objects}, {object_bytes} bytes
+Pessoas:                  {people}; outras {people_kept} permanecem, porque também trabalham para outras empresas
+Trilha de auditoria:      {audit_entries} anotações. Dos seus {batches} lotes restam os selos, sem conteúdo.
+Último selo:              {head}
+
+As cópias de segurança estão bloqueadas e não podem ser excluídas antes; a última que contém estes dados
+vence no máximo em {backups_gone_by}, 35 dias depois.
+""",
+    "en": """\
+Certificate of erasure
+
+Everything that BuildPeer held of {name} ({tenant_id}) was erased.
+
+Data region:              {data_region}
+Begun:                    {began_at}
+Ended:                    {erased_at}
+Rows:                     {rows}, of which {documents} documents
+Stored objects:           {objects}, {object_bytes} bytes
+People:                   {people}; another {people_kept} stay, because they also work for other companies
+Audit trail:              {audit_entries} entries. Of its {batches} batches the seals remain, without contents.
+Last seal:                {head}
+
+Backups are locked and can't be deleted earlier; the last one that holds this data expires by
+{backups_gone_by}, 35 days later.
+""",
 }
 
 

@@ -7,12 +7,14 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -25,6 +27,7 @@ from buildpeer.platform.config import Settings
 WRITE_LIFE = timedelta(hours=6)  # at most; temporary credentials may end sooner
 READ_LIFE = timedelta(minutes=5)
 _DELETED_AT_ONCE = 1000  # as many as S3 takes
+_COPIED_AT_ONCE = 1024 * 1024  # bytes
 
 
 class StorageError(RuntimeError):
@@ -237,6 +240,31 @@ class Storage:
         """Remove one version, or the object of a bucket without versions; what is gone already is fine."""
         version = {"VersionId": version_id} if version_id else {}
         await self._call("delete_object", Bucket=bucket, Key=key, **version)
+
+    async def delete_versions(self, *, bucket: str, doomed: Sequence[Listed]) -> None:
+        """Remove what a listing has shown: versions, or objects of a bucket without them; what is gone is fine."""
+        for start in range(0, len(doomed), _DELETED_AT_ONCE):
+            names = [
+                {"Key": each.key, **({"VersionId": each.version_id} if each.version_id else {})}
+                for each in doomed[start : start + _DELETED_AT_ONCE]
+            ]
+            answer = await self._call("delete_objects", Bucket=bucket, Delete={"Objects": names, "Quiet": True})
+            if refused := answer.get("Errors"):
+                raise StorageError(f"{len(refused)} of {len(names)} versions not deleted: {refused[0].get('Code')}")
+
+    async def fetch(self, *, bucket: str, key: str, version_id: str, to: Path) -> str:
+        """Write one version's bytes to a file, and give their SHA-256 in hex."""
+
+        def copy() -> str:
+            digest = hashlib.sha256()
+            body = self._s3.get_object(Bucket=bucket, Key=key, VersionId=version_id)["Body"]
+            with contextlib.closing(body), to.open("wb") as file:
+                for piece in body.iter_chunks(_COPIED_AT_ONCE):
+                    digest.update(piece)
+                    file.write(piece)
+            return digest.hexdigest()
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, copy)
 
     async def begin_multipart(self, *, bucket: str, key: str, content_type: str) -> str:
         """Begin a multipart upload; returns its id."""

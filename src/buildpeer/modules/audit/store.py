@@ -89,6 +89,7 @@ LISTED = f"""
 select {_ENTRY} from unnest($2::bigint[], $3::timestamptz[]) as u (id, at)
   join audit.entries e on e.tenant_id = $1 and e.occurred_at = u.at and e.entry_id = u.id
 """  # noqa: S608
+ERASED = "select began_at from tenant_erasures where tenant_id = $1"
 STRAY = """
 select e.occurred_at, e.entry_id, e.action, e.object_type, e.object_id, not (
   exists (select from audit.batches b where b.tenant_id = $1 and b.entry_ids @> array[e.entry_id]
@@ -193,6 +194,12 @@ async def head(tx: Transaction, tenant_id: UUID) -> Head | None:
     """The newest seal as the sealer remembers it."""
     row = await tx.one(HEAD, tenant_id)
     return None if row is None else record(row, Head)
+
+
+async def erased(tx: Transaction, tenant_id: UUID) -> datetime | None:
+    """When the erasing of the tenant began, if it has."""
+    row = await tx.one(ERASED, tenant_id)
+    return None if row is None else row["began_at"]
 
 
 async def batches(tx: Transaction, tenant_id: UUID, after: int, limit: int) -> list[Batch]:

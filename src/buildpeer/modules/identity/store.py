@@ -129,6 +129,11 @@ insert into recovery_codes (person_id, code_hash) select $1, unnest($2::bytea[])
 REMOVE_TOTP = "delete from totps where person_id = $1 and confirmed_at is not null returning person_id"
 RESET_TOTP = "select app.reset_totp($1)"
 VISIBLE_PROJECTS = "select project_id from projects where tenant_id = $1 and project_id = any ($2::uuid[])"
+AWAITS_OWNER = """
+select exists (select from memberships m where m.tenant_id = $1 and m.role = 'owner')
+  or exists (select from invitations i where i.tenant_id = $1 and i.role = 'owner' and i.kind = 'email'
+    and i.revoked_at is null and i.expires_at > $2 and i.uses_left > 0)
+"""
 AUDIT = "select audit.record($1, $2, $3, $4)"
 FAILED_SIGN_IN = "select app.record_failed_sign_in($1)"
 TRAIL_FAILED_SIGN_INS = "select app.trail_failed_sign_ins($1)"
@@ -275,6 +280,11 @@ async def add_invitation(tx: Transaction, made: Any) -> None:
         made.expires_at,
         made.uses_left,
     )
+
+
+async def awaits_owner(tx: Transaction, now: datetime) -> bool:
+    """Whether the tenant has an owner, or has invited one by an e-mail that is still good."""
+    return await tx.value(AWAITS_OWNER, tx.tenant_id, now)
 
 
 async def add_token(tx: Transaction, token_hash: bytes, subject_id: UUID) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -127,6 +127,16 @@ class Storage(msgspec.Struct, frozen=True):
     limit_bytes: int | None
 
 
+class Room(msgspec.Struct, frozen=True):
+    """How many bytes, and how many uploads today, a company may still announce; None: any. The day, in UTC, ends in
+    `day_ends_s` seconds.
+    """
+
+    bytes: int | None
+    uploads: int | None
+    day_ends_s: int
+
+
 class Place(msgspec.Struct, frozen=True):
     """Whom an object's key concerns."""
 
@@ -138,6 +148,28 @@ class Place(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """The key: ids only, never a name that a person typed, led by the lane that routes it."""
         return f"{self.lane}/{self.tenant_id}/{self.upload_id}"
+
+
+def fit(room: Room, new: Sequence[NewUpload], known: Collection[UUID]) -> dict[UUID, Problem]:
+    """Which of these files find no room any more, and why, taking them in the order asked; what is `known` already
+    takes none, and a smaller file may still fit where a larger one didn't.
+    """
+    left_bytes, left_uploads = room.bytes, room.uploads
+    counted, refused = set(known), dict[UUID, Problem]()
+    for each in new:
+        if each.upload_id in counted:
+            continue
+        if left_uploads is not None and left_uploads <= 0:
+            refused[each.upload_id] = Problem("too_many_uploads_today", retry_after_s=room.day_ends_s)
+            continue
+        if left_bytes is not None and each.size_bytes > left_bytes:
+            refused[each.upload_id] = Problem("quota_exceeded")
+            continue
+        left_bytes = None if left_bytes is None else left_bytes - each.size_bytes
+        left_uploads = None if left_uploads is None else left_uploads - 1
+        counted.add(each.upload_id)
+        refused.pop(each.upload_id, None)
+    return refused
 
 
 def place_of(key: str) -> Place:

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from buildpeer.facts import Rendition
-from buildpeer.modules.uploads.rules import NewUpload, Storage, Upload
+from buildpeer.modules.uploads.rules import NewUpload, Room, Storage, Upload
 from buildpeer.platform.db import FIRST_PAGE, Database, Transaction, record, records
 
 _COLUMNS = """
@@ -68,7 +68,7 @@ update uploads set state = 'cancelled', reason = 'cancelled_by_sender', updated_
 where tenant_id = $1 and upload_id = $2 and state in ('requested', 'receiving')
 returning {_COLUMNS}
 """  # noqa: S608
-STORAGE_LEFT = "select app.storage_left()"
+ROOM_LEFT = "select bytes, uploads, day_ends_s from app.room_left()"
 STORAGE = """
 select coalesce(s.bytes, 0) as used_bytes, t.storage_limit_bytes as limit_bytes
 from tenants t left join storage_totals s using (tenant_id) where t.tenant_id = $1
@@ -242,9 +242,9 @@ async def cancel(tx: Transaction, upload_id: UUID, *, now: datetime) -> Upload |
     return None if row is None else record(row, Upload)
 
 
-async def storage_left(tx: Transaction) -> int | None:
-    """How many bytes the tenant may still open uploads for, nobody else until this transaction ends; None: any."""
-    return await tx.value(STORAGE_LEFT)
+async def room_left(tx: Transaction) -> Room:
+    """What the tenant may still open uploads for; where there is a limit, nobody else until this transaction ends."""
+    return record(await tx.one(ROOM_LEFT), Room)
 
 
 async def storage(tx: Transaction) -> Storage:

@@ -4,9 +4,11 @@ An export holds what is sealed when it begins, which is a fixed set however long
 its own, that looks again whether the caller may read. It is at most a minute old.
 """
 
+import contextlib
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,7 +21,7 @@ from buildpeer.modules.audit.service.reading import Listed, named
 from buildpeer.modules.audit.store import Batch
 from buildpeer.modules.identity import facade as identity
 from buildpeer.platform.auth import Caller
-from buildpeer.platform.db import Database
+from buildpeer.platform.db import Database, Transaction
 from buildpeer.platform.signing import Signer
 
 FORMAT = "buildpeer-audit-bundle-1"
@@ -48,10 +50,16 @@ _COLUMNS = (
 )
 
 
-class Exported(msgspec.Struct, frozen=True):
-    """An export that has begun: who asked for what, when, and the newest batch of that moment."""
+Reading = Callable[[], AbstractAsyncContextManager[Transaction]]
 
-    caller: Caller
+
+class Exported(msgspec.Struct, frozen=True):
+    """An export that has begun: of which tenant, who asked for what (None: an operator for all), when, and the newest
+    batch of that moment.
+    """
+
+    tenant_id: UUID
+    caller: Caller | None
     wanted: Wanted
     at: datetime
     head: Header | None
@@ -70,24 +78,43 @@ async def begin_export(db: Database, *, caller: Caller, wanted: Wanted, form: st
         head = await store.last(tx)
         filters = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None}
         await store.record_export(tx, form, {"filters": filters, "up_to_batch": head.number if head else 0})
-    return Exported(caller, wanted, now, head)
+    return Exported(caller.tenant_id, caller, wanted, now, head)
 
 
 async def csv_export(db: Database, exported: Exported) -> AsyncIterator[bytes]:
     """The entries as CSV for spreadsheets: UTF-8 with a mark, every cell quoted, none run as a formula."""
     yield "\ufeff".encode() + _csv_line(_COLUMNS)
-    async for page in _pages(db, exported):
+    async for page in _pages(_reading(db, exported.caller), exported):
         yield b"".join(_csv_line(_row(sealed)) for sealed in page)
 
 
 async def json_export(db: Database, exported: Exported, signer: Signer) -> AsyncIterator[bytes]:
     """The entries with all that proves them, signed; `docs/guides/audit.md` describes the bundle."""
+    async for piece in _bundle(_reading(db, exported.caller), exported, signer):
+        yield piece
+
+
+async def whole_trail(tx: Transaction, signer: Signer, *, now: datetime) -> AsyncIterator[bytes]:
+    """All of a tenant's trail that is sealed, as `json_export` gives it, but within the operator's one transaction,
+    which sees no names.
+    """
+
+    @contextlib.asynccontextmanager
+    async def the_same() -> AsyncGenerator[Transaction, None]:
+        yield tx
+
+    exported = Exported(tx.tenant_id, None, Wanted(), now, await store.last(tx))
+    async for piece in _bundle(the_same, exported, signer):
+        yield piece
+
+
+async def _bundle(reading: Reading, exported: Exported, signer: Signer) -> AsyncIterator[bytes]:
     tree = rules.Tree()
     people: dict[UUID, str] = {}
     keys: dict[UUID, str] = {}
     first: int | None = None
     yield b'{"format":"%b","entries":[' % FORMAT.encode()
-    async for page in _pages(db, exported):
+    async for page in _pages(reading, exported):
         lines: list[bytes] = []
         # One tree for each batch: one for each entry would keep everybody else waiting for most of a second.
         batches = {sealed.batch.number: sealed.batch for sealed in page}
@@ -106,13 +133,13 @@ async def json_export(db: Database, exported: Exported, signer: Signer) -> Async
     yield b'\n],"batches":['
     if exported.head is not None:
         first = first or exported.head.number
-        async for chunk in _headers(db, exported, first, exported.head.number):
+        async for chunk in _headers(reading, first, exported.head.number):
             yield chunk
     statement = {
         "format": FORMAT,
-        "tenant_id": exported.caller.tenant_id,
+        "tenant_id": exported.tenant_id,
         "exported_at": rules.stamp(exported.at),
-        "exported_by": exported.caller.person_id,
+        "exported_by": exported.caller.person_id if exported.caller else None,
         "filters": {k: v for k, v in msgspec.structs.asdict(exported.wanted).items() if v is not None},
         "entries": tree.size,
         "entries_root": tree.root().hex(),
@@ -124,18 +151,30 @@ async def json_export(db: Database, exported: Exported, signer: Signer) -> Async
     yield b'\n],"statement":%b,"public_key":%b}\n' % (msgspec.json.encode(signed), msgspec.json.encode(signer.public))
 
 
-async def _pages(db: Database, exported: Exported) -> AsyncIterator[list[_Sealed]]:
+def _reading(db: Database, caller: Caller | None) -> Reading:
+    """Transactions of a caller who may read the trail. Each raises Problem not_found once they may no more."""
+
+    @contextlib.asynccontextmanager
+    async def begin() -> AsyncGenerator[Transaction, None]:
+        assert caller is not None  # noqa: S101 - who exports by the api is somebody
+        async with db.transaction(caller.scope) as tx:
+            identity.permit(tx, "audit", "read")
+            yield tx
+
+    return begin
+
+
+async def _pages(reading: Reading, exported: Exported) -> AsyncIterator[list[_Sealed]]:
     """The sealed entries, oldest first. Raises Problem not_found when the caller loses the right meanwhile."""
     after: tuple[datetime, int] | None = None
     known: dict[int, Batch] = {}
     while exported.head is not None:
-        async with db.transaction(exported.caller.scope) as tx:
-            identity.permit(tx, "audit", "read")
+        async with reading() as tx:
             found = await store.onwards(tx, exported.wanted, after, _ENTRIES_AT_ONCE)
             places = _places(known.values())
             missing = [f.entry.entry_id for f in found if f.entry.entry_id not in places]
             fresh = await store.holding(tx, missing, exported.head.number) if missing else []
-            listed = await named(tx, found)
+            listed = await named(tx, found) if exported.caller else [Listed(one, None, None) for one in found]
         known |= {batch.number: batch for batch in fresh}
         places = _places(known.values())
         yield [_Sealed(one, *places[one.found.entry.entry_id]) for one in listed if one.found.entry.entry_id in places]
@@ -160,9 +199,9 @@ def _proved(content: bytes, sealed: _Sealed, path: list[bytes]) -> bytes:
     )
 
 
-async def _headers(db: Database, exported: Exported, first: int, last: int) -> AsyncIterator[bytes]:
+async def _headers(reading: Reading, first: int, last: int) -> AsyncIterator[bytes]:
     for start in range(first, last + 1, _HEADERS_AT_ONCE):
-        async with db.transaction(exported.caller.scope) as tx:
+        async with reading() as tx:
             headers = await store.headers(tx, start, last, _HEADERS_AT_ONCE)
         lines = [(b"\n" if h.number == first else b",\n") + msgspec.json.encode(_header(h)) for h in headers]
         yield b"".join(lines)

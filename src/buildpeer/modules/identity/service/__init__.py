@@ -16,6 +16,7 @@ from buildpeer.modules.identity.service.invitations import (
     NewInvitation,
     accept,
     invite,
+    invite_first_owner,
     list_invitations,
     revoke_invitation,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "enter_tenant",
     "hash_password",
     "invite",
+    "invite_first_owner",
     "list_devices",
     "list_invitations",
     "list_keys",

@@ -22,7 +22,7 @@ from buildpeer.modules.identity.service.sessions import (
 from buildpeer.modules.identity.service.totp import prove_code
 from buildpeer.platform import qr
 from buildpeer.platform.auth import Caller, Tokens
-from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.db import Database, Scope, Transaction
 from buildpeer.platform.encryption import Cipher
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.ids import new_id
@@ -42,7 +42,7 @@ class NewInvitation(msgspec.Struct, kw_only=True):
 
 
 class Invitation(msgspec.Struct, frozen=True, kw_only=True):
-    """An open invitation."""
+    """An open invitation; `created_by` is null where BuildPeer itself invites a company's first owner."""
 
     invitation_id: UUID
     kind: InvitationKind
@@ -50,7 +50,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True):
     person_id: UUID | None
     role: Role
     projects: list[UUID]
-    created_by: UUID
+    created_by: UUID | None
     created_at: datetime
     expires_at: datetime
     uses_left: int
@@ -126,6 +126,36 @@ async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url
     return Invited(made, None, None) if email else Invited(made, link, qr.svg(link))
 
 
+async def invite_first_owner(
+    tx: Transaction, *, email: str, tenant: str, locale: str, web_url: str, now: datetime
+) -> bool:
+    """Invite a company's first owner, by BuildPeer itself; False if it has one, or an invitation that is still good.
+
+    Raises Problem invalid for what is no address.
+    """
+    email = rules.check_email(email)
+    if await store.awaits_owner(tx, now):
+        return False
+    token = secrets.token_urlsafe(16)
+    made = Invitation(
+        invitation_id=uuid4(),
+        kind="email",
+        email=email,
+        person_id=None,
+        role="owner",
+        projects=[],
+        created_by=None,
+        created_at=now,
+        expires_at=now + rules.MAILED_LIFE,
+        uses_left=1,
+    )
+    await store.add_invitation(tx, made)
+    await store.add_token(tx, token_hash(token), made.invitation_id)
+    facts = {"link": f"{web_url}/join#{token}", "tenant": tenant, "days": rules.MAILED_LIFE.days}
+    await tx.mail(Letter(mail_id=new_id(), template="first_owner", recipient=email, locale=locale, facts=facts))
+    return True
+
+
 async def list_invitations(db: Database, *, caller: Caller, now: datetime) -> list[Invitation]:
     """Invitations that can still be accepted, the newest first."""
     async with db.transaction(caller.scope) as tx:
@@ -156,7 +186,7 @@ async def accept(
     """Join by an invitation, and sign in; a further device waits for a manager instead.
 
     Raises Problem link_expired, bad_credentials (the address has an account with another password), code_needed (say it
-    all again, with `code`), code_wrong, password_weak, invalid or too_many_tries.
+    all again, with `code`), code_wrong, password_weak, invalid, tenant_suspended or too_many_tries.
     """
     hash_ = token_hash(wanted.token)
     async with db.across_tenants() as tx:
@@ -182,7 +212,7 @@ async def accept(
     person_id: UUID = found["known_person"] or uuid4()
     tenant_id: UUID = found["tenant_id"]
     async with db.across_tenants() as tx:
-        await tx.serve(Scope(None, person_id, request_id))
+        await tx.serve(Scope(tenant_id, person_id, request_id))
         good = await store.accept_invitation(
             tx,
             hash_,
@@ -194,7 +224,6 @@ async def accept(
         )
         if not good:
             raise Problem("link_expired")
-        await tx.serve(Scope(tenant_id, person_id, request_id))
         if device_id:
             await store.audit_device(tx, "device_joined", device_id)
         else:

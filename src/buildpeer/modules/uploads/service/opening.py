@@ -48,22 +48,23 @@ async def open_uploads(
 
     Idempotent by upload id: the same id, caller and content give the same answer again, anything else `conflict`.
     Content that the caller may read already is linked to, and ends as `duplicate`. What the company's storage takes no
-    more is rejected; smaller files after it may still fit.
+    more is rejected; smaller files after it may still fit. So is what it may open no more today (UTC), and if that is
+    everything, the call.
     The first URLS_PER_BATCH that await bytes come with a write URL. With a `chunk_length` in bytes, files longer than
     that come with those of their first chunks: up to CHUNKS_PER_FILE each, URLS_PER_BATCH together; such a file is
-    `receiving` from then on. Raises Problem not_found, not_allowed.
+    `receiving` from then on. Raises Problem not_found, not_allowed, too_many_uploads_today.
     """
     refused = [_problem(new) for new in wanted]
     good = [new for new, problem in zip(wanted, refused, strict=True) if problem is None]
     async with db.transaction(caller.scope) as tx:
         await projects.find_project(tx, project_id)
         identity.permit(tx, "files", "standard")
-        fitting = await _fitting(tx, good)
+        full = await _without_room(tx, good)
+        fitting = [new for new in good if new.upload_id not in full]
         fresh = await _insert(tx, fitting, project_id=project_id, bucket=bucket)
         await tx.announce(events.news(events.OPENED, upload) for upload in fresh)
         await link_known(tx, fresh, on_linked=on_linked)
         known = {upload.upload_id: upload for upload in await store.by_ids(tx, [n.upload_id for n in good])}
-        full = dict.fromkeys({n.upload_id for n in good} - {n.upload_id for n in fitting}, Problem("quota_exceeded"))
         refused = [problem or full.get(new.upload_id) for new, problem in zip(wanted, refused, strict=True)]
         opened = _verdicts(wanted, refused, fresh, known, project_id=project_id, person_id=caller.person_id)
         chunks = await _begin_chunks(tx, opened, chunk_length, now=now) if chunk_length else {}
@@ -115,21 +116,18 @@ async def cancel(db: Database, storage: Storage, *, caller: Caller, upload_id: U
     return upload
 
 
-async def _fitting(tx: Transaction, new: Sequence[NewUpload]) -> list[NewUpload]:
-    """Those that the company's storage still takes, in the order asked; what is open already weighs nothing more."""
-    left = await store.storage_left(tx)
-    if left is None:
-        return list(new)
-    known = {upload.upload_id for upload in await store.by_ids(tx, [n.upload_id for n in new])}
-    fitting: list[NewUpload] = []
-    for each in new:
-        if each.upload_id not in known:
-            if each.size_bytes > left:
-                continue
-            left -= each.size_bytes
-            known.add(each.upload_id)
-        fitting.append(each)
-    return fitting
+async def _without_room(tx: Transaction, new: Sequence[NewUpload]) -> dict[UUID, Problem]:
+    """Those for which the company has no room any more, and why.
+
+    Raises Problem too_many_uploads_today if that is so for all of them.
+    """
+    room = await store.room_left(tx)
+    if room.bytes is None and room.uploads is None:
+        return {}
+    refused = rules.fit(room, new, {upload.upload_id for upload in await store.by_ids(tx, [n.upload_id for n in new])})
+    if new and all(n.upload_id in refused and refused[n.upload_id].code == "too_many_uploads_today" for n in new):
+        raise refused[new[0].upload_id]
+    return refused
 
 
 async def _insert(tx: Transaction, new: Sequence[NewUpload], *, project_id: UUID, bucket: str) -> list[Upload]:
