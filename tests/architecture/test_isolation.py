@@ -126,6 +126,7 @@ CHANGED_COLUMN = {
     "sessions": "ended_at",
     "uploads": "updated_at",
     "people": "name",
+    "projects": "name",
     "memberships": "role",
     "invitations": "revoked_at",
     "api_keys": "revoked_at",

@@ -31,6 +31,7 @@ CODES: dict[str, Code] = {
     "not_found": Code(404, "There is no such thing, or it is not yours to see"),
     "method_not_allowed": Code(405, "This address does not take that method"),
     "last_owner": Code(409, "A company keeps at least one owner"),
+    "code_taken": Code(409, "Another project has this code"),
     "upload_conflict": Code(409, "This upload id is taken by another upload"),
     "upload_closed": Code(409, "The upload takes no more bytes"),
     "upload_incomplete": Code(409, "Some parts have not arrived"),
