@@ -86,25 +86,35 @@ async def world(
     yield world
 
 
-async def fill(admin: Any, worker_db: Database, company: Company, project: UUID, person: UUID) -> UUID:
+async def fill(
+    admin: Any,
+    worker_db: Database,
+    company: Company,
+    project: UUID,
+    person: UUID,
+    *,
+    name: str = "a",
+    content: str = "",
+) -> UUID:
     """An upload and its document; gives the id of the upload, which is that of its document."""
     upload_id, tenant_id = new_id(), company.tenant_id
+    digest, size_bytes = hashlib.sha256(content.encode()).digest(), 3
     key = f"live/{tenant_id}/{upload_id}"
     await admin.execute(
         """insert into uploads (tenant_id, upload_id, project_id, created_by, kind, name, size_bytes, content_type,
         sha256, lane, bucket, key)
-        values ($1, $2, $3, $4, 'photo', 'a', 1, 'a/b', $5, 'live', 'buildpeer-uploads', $6)""",
-        *(tenant_id, upload_id, project, person, hashlib.sha256(b"").digest(), key),
+        values ($1, $2, $3, $4, 'photo', $7, $8, 'a/b', $5, 'live', 'buildpeer-uploads', $6)""",
+        *(tenant_id, upload_id, project, person, digest, key, name, size_bytes),
     )
     file = ReadyFile(
         upload_id=upload_id,
         project_id=project,
         created_by=person,
         kind="photo",
-        name="a",
-        size_bytes=1,
+        name=name,
+        size_bytes=size_bytes,
         content_type="a/b",
-        sha256=b"",
+        sha256=digest,
         bucket="buildpeer-uploads",
         key=key,
         version_id="v",

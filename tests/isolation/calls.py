@@ -106,7 +106,9 @@ _OWN = re.compile(
     r"""[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}  # ids: what they tell is looked at elsewhere
     | "request_id":"[0-9a-f]{32}" | "instance":"[^"]*"
     | \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d) | \d{8}T\d{6}Z
-    | X-Amz-\w+=[^&"]+ | "(challenge|secret|statement)":"[^"]*" | join\#[\w-]+ | eyJ[\w-]+\.[\w-]+\.[\w-]+""",
+    | X-Amz-\w+=[^&"]+ | "(challenge|secret|statement|x-amz-checksum-sha256)":"[^"]*"
+    | "lane":"\w+" | (?<=/)(live|bulk)(?=/)  # what a company has open by now
+    | join\#[\w-]+ | eyJ[\w-]+\.[\w-]+\.[\w-]+""",
     re.VERBOSE,
 )
 
