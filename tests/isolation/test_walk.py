@@ -100,7 +100,7 @@ BROKEN = {
             admin, "app.link_known", "app.file_projects()", "array(select project_id from public.projects)"
         ),
         ("POST /v1/projects/{project_id}/uploads",),
-        "told",
+        'told|"duplicate"',
     ),
 }
 
