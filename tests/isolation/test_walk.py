@@ -59,9 +59,11 @@ async def open_to_all(admin: asyncpg.Connection, *policies: str) -> AsyncIterato
             "select qual from pg_policies where policyname = $1 and tablename = $2", name, table
         )
         await admin.execute(f"alter policy {each} using (true)")
-    yield
-    for each, condition in found.items():
-        await admin.execute(f"alter policy {each} using ({condition})")
+    try:
+        yield
+    finally:
+        for each, condition in found.items():
+            await admin.execute(f"alter policy {each} using ({condition})")
 
 
 @asynccontextmanager
@@ -70,8 +72,10 @@ async def rewritten(admin: asyncpg.Connection, function: str, part: str, by: str
     definition = await admin.fetchval("select pg_get_functiondef($1::regproc)", function)
     assert part in definition
     await admin.execute(definition.replace(part, by))
-    yield
-    await admin.execute(definition)
+    try:
+        yield
+    finally:
+        await admin.execute(definition)
 
 
 BROKEN = {
