@@ -13,6 +13,8 @@ import msgspec
 import pytest
 import redis.asyncio as valkey
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.architecture.test_isolation import fill
 from tests.conftest import Company, declare
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
@@ -135,10 +137,12 @@ def new_words() -> dict[str, str]:
 
 
 async def add_device(admin: asyncpg.Connection, person: Caller, device_id: UUID) -> None:
+    key = Ed25519PrivateKey.generate().public_key()
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     await admin.execute(
         """insert into devices (tenant_id, person_id, device_id, name, public_key, pin_hash, created_at)
-        values ($1, $2, $3, $4, '', '', now())""",
-        *(person.tenant_id, person.person_id, device_id, str(device_id)),
+        values ($1, $2, $3, $4, $5, '', now())""",
+        *(person.tenant_id, person.person_id, device_id, str(device_id), der),
     )
 
 
