@@ -1,4 +1,5 @@
 import asyncio
+import random
 
 import asyncpg
 import pytest
@@ -22,32 +23,86 @@ async def test_across_tenants_no_row_is_in_sight(db: Database, worker_db: Databa
                 _ = tx.tenant_id
 
 
-async def test_a_broken_or_cancelled_transaction_leaves_no_tenant_behind(db: Database, company) -> None:
-    caller = await company.hire("owner")
-    scope = Scope(company.tenant_id, caller.person_id)
+LEFT_BEHIND = """
+select coalesce(current_setting('app.tenant_id', true), '') || coalesce(current_setting('app.person_id', true), '')
+  || coalesce(current_setting('app.request_id', true), '') as settings, current_setting('role') as role,
+  (select count(*) from projects) as rows,
+  (select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory') as locks
+"""
+ENDS = {
+    "commits": "select 1",
+    "fails": "select 1 / 0",
+    "takes too long": "set local statement_timeout = 1; select pg_sleep(10)",
+    "waits": "select pg_sleep(0.01)",
+    "loses its connection": "select pg_terminate_backend(pg_backend_pid())",
+    "holds a lock": "select pg_advisory_xact_lock(1)",
+}
 
-    async def broken(how: int) -> None:
-        async with db.transaction(scope) as tx:
-            assert await tx.value("select count(*) from projects") == 2
-            if how == 0:
-                await tx.run("select 1 / 0")
-            if how == 1:
+
+class Storm:
+    """Transactions of several people on few connections, which end in every way there is and at any moment; and looks
+    in between, by whoever gets a connection next.
+    """
+
+    def __init__(self, db: Database, scopes: list[Scope], seed: int) -> None:
+        self.db, self.scopes, self.rng = db, scopes, random.Random(seed)
+        self.seen = 0
+
+    async def blow(self, transactions: int) -> None:
+        await asyncio.gather(*(self._one(self.rng.random() * 0.5) for _ in range(transactions)))
+        await asyncio.gather(*(self._look() for _ in range(20)))
+
+    async def _one(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        serving = asyncio.create_task(self._serve(self.rng.choice(self.scopes), self.rng.choice(list(ENDS))))
+        for _ in range(self.rng.choice([0, 0, 1, 1, 2])):  # cancelled again while it is rolled back
+            await asyncio.wait([serving], timeout=self.rng.random() * 0.02)
+            serving.cancel()
+        [outcome] = await asyncio.gather(serving, return_exceptions=True)
+        if isinstance(outcome, AssertionError):
+            raise outcome
+        await self._look()
+
+    async def _serve(self, scope: Scope, end: str) -> None:
+        async with self.db.transaction(scope) as tx:
+            for row in await tx.all("select tenant_id from projects"):
+                assert row["tenant_id"] == scope.tenant_id
+                self.seen += 1
+            await tx.run(ENDS[end])
+            if self.rng.random() < 0.3:
                 raise RuntimeError
-            await tx.run("select pg_sleep(10)")
 
-    async def cut(how: int) -> None:
-        task = asyncio.create_task(broken(how))
-        await asyncio.wait([task], timeout=0.05)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    async def _look(self) -> None:
+        if self.rng.random() < 0.5:
+            [left] = await self.db.call(LEFT_BEHIND)
+        else:
+            async with self.db.across_tenants() as tx:
+                left = await tx.one(LEFT_BEHIND)
+        assert tuple(left) == ("", "none", 0, 0)
 
-    async def look() -> None:
-        async with db.across_tenants() as tx:
-            assert await tx.value("select coalesce(current_setting('app.tenant_id', true), '')") == ""
-            assert await tx.value("select count(*) from projects") == 0
 
-    await asyncio.gather(*(cut(n % 3) for n in range(30)), *(look() for _ in range(30)))
-    await asyncio.gather(*(look() for _ in range(30)))
+@pytest.mark.parametrize("seed", range(3))
+async def test_however_transactions_end_the_next_one_finds_nothing_of_them(settings, found_company, seed: int) -> None:
+    companies = [await found_company() for _ in range(3)]
+    scopes = [Scope(each.tenant_id, (await each.hire("owner")).person_id, "request") for each in companies]
+    db = await Database.connect(settings.database_url, size=3)
+    storm = Storm(db, scopes, seed)
+    await storm.blow(300)
+    await db.close()
+    assert storm.seen > 50
+
+
+async def test_a_setting_that_outlives_its_transaction_would_be_found(settings, company, monkeypatch) -> None:
+    """`reset=_nothing_to_reset` is right only while nothing is set for longer than a transaction."""
+    session_wide = """select null::text as role, false as session_ended, set_config('app.tenant_id', $1, false),
+      set_config('app.person_id', $2, false), set_config('app.request_id', $3, false), $4::uuid"""
+    monkeypatch.setattr("buildpeer.platform.db._BEGIN", session_wide)
+    scope = Scope(company.tenant_id, (await company.hire("owner")).person_id)
+    db = await Database.connect(settings.database_url, size=3)
+    with pytest.raises(AssertionError):
+        await Storm(db, [scope], 0).blow(50)
+    await asyncio.gather(*(t for t in asyncio.all_tasks() if "Storm" in repr(t)), return_exceptions=True)
+    await db.close()
 
 
 async def test_what_a_rolled_back_transaction_announces_is_never_told(db: Database, company, admin) -> None:

@@ -31,7 +31,7 @@ from buildpeer.modules.identity.http import (
 )
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
-from buildpeer.modules.projects.http import ProjectsController
+from buildpeer.modules.projects.http import ProjectMembersController, ProjectsController
 from buildpeer.modules.uploads.http import UploadsController
 from buildpeer.platform import clock, http, telemetry
 from buildpeer.platform.auth import Tokens
@@ -55,6 +55,7 @@ CONTROLLERS = (
     InvitationsController,
     MembersController,
     ProjectsController,
+    ProjectMembersController,
     UploadsController,
     DocumentsController,
     EventsController,

@@ -36,6 +36,7 @@ CODES: dict[str, Code] = {
     "last_owner": Code(409, "A company keeps at least one owner"),
     "totp_on": Code(409, "Two-step sign-in is on already"),
     "account_shared": Code(409, "The account belongs to another company, too"),
+    "code_taken": Code(409, "Another project has this code"),
     "upload_conflict": Code(409, "This upload id is taken by another upload"),
     "upload_closed": Code(409, "The upload takes no more bytes"),
     "upload_incomplete": Code(409, "Some parts have not arrived"),

@@ -108,6 +108,11 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "A empresa precisa de pelo menos um proprietário. Nomeie outro primeiro.",
         "en": "A company needs at least one owner. Make somebody else an owner first.",
     },
+    "code_taken": {
+        "es": "Otro proyecto ya tiene este código.",
+        "pt": "Outro projeto já tem este código.",
+        "en": "Another project has this code already.",
+    },
     "upload_conflict": {
         "es": "Ese identificador ya es de otra carga.",
         "pt": "Esse identificador já pertence a outro envio.",

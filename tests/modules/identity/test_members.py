@@ -186,3 +186,21 @@ async def test_devices_are_listed_and_one_that_is_signed_out_is_out_at_once(http
         "select object_id from audit.entries where tenant_id = $1 and action = 'session_revoked'", company.tenant_id
     )
     assert {row["object_id"] for row in revoked} == {lost}
+
+
+async def test_a_session_that_ends_is_told_in_the_trail_of_the_company_where_it_was(
+    http, admin, company, found_company
+) -> None:
+    other = await found_company()
+    caller = await company.hire("residente")
+    here, there = [await sign_in(http, company, caller) for _ in range(2)]
+    await join(admin, other, caller, "residente")
+    wish = {"tenant_id": str(other.tenant_id)}
+    assert (await http.post("/v1/sessions/current/tenant", json=wish, headers=bearer(there))).status_code == 200
+    listed = (await http.get("/v1/sessions", headers=bearer(here))).json()["items"]
+    lost = next(d["session_id"] for d in listed if d["tenant_id"] == str(other.tenant_id))
+    assert (await http.delete(f"/v1/sessions/{lost}", headers=bearer(here))).status_code == 204
+    told = await admin.fetch(
+        "select tenant_id from audit.entries where action = 'session_revoked' and object_id = $1", lost
+    )
+    assert [row["tenant_id"] for row in told] == [other.tenant_id]

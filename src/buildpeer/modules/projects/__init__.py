@@ -1,5 +1,5 @@
 """Projects and who works on them.
 
 Tables: projects, project_members. Everybody sees the projects they belong to; owners and managers all of their
-tenant's.
+tenant's, and only they make and change projects and say who works on them.
 """

@@ -26,7 +26,7 @@ async def find_project(tx: Transaction, project_id: UUID) -> ProjectAccess:
     row = await store.access(tx, project_id)
     if row is None:
         raise Problem("not_found")
-    return ProjectAccess(**dict(row))
+    return ProjectAccess(row["project_id"], row["name"], row["timezone"])
 
 
 async def may_send(tx: Transaction, project_id: UUID, person_id: UUID) -> bool:

@@ -3,10 +3,12 @@
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from buildpeer.platform.db import Transaction
 
 # The row is there only if row-level security lets the caller see the project.
-ACCESS = "select project_id, name, timezone from projects where project_id = $1"
+ACCESS = "select project_id, code, name, timezone from projects where project_id = $1"
 # Owners and managers belong to every project, others to those that they were put into.
 ROLE_IN = """
 select m.role from memberships m
@@ -16,6 +18,31 @@ where m.tenant_id = $1 and m.person_id = $3 and (m.role in ('owner', 'manager') 
 PAGE = """
 select project_id, code, name, timezone from projects
 where ($1::text is null or (name, project_id) > ($1, $2)) order by name, project_id limit $3
+"""
+# `now()` makes Postgres look the zone up.
+ZONE = "select now() at time zone $1"
+ADD = "insert into projects (tenant_id, project_id, code, name, timezone) values ($1, $2, $3, $4, $5)"
+CHANGE = """
+update projects set code = coalesce($3, code), name = coalesce($4, name), timezone = coalesce($5, timezone)
+where tenant_id = $1 and project_id = $2 returning project_id, code, name, timezone
+"""
+MEMBERS = """
+select p.person_id, p.name, p.email, m.role, pm.person_id is null as by_role,
+  coalesce(pm.created_at, m.created_at) as created_at
+from memberships m
+join people p on p.person_id = m.person_id
+left join project_members pm on pm.tenant_id = $1 and pm.project_id = $2 and pm.person_id = m.person_id
+where m.tenant_id = $1 and (m.role in ('owner', 'manager') or pm.person_id is not null)
+  and ($3::uuid is null or m.person_id = $3) and ($4::text is null or (p.name, p.person_id) > ($4, $5))
+order by p.name, p.person_id limit $6
+"""
+ADD_MEMBER = """
+insert into project_members (tenant_id, project_id, person_id)
+select m.tenant_id, $2, m.person_id from memberships m where m.tenant_id = $1 and m.person_id = $3
+on conflict do nothing
+"""
+REMOVE_MEMBER = """
+delete from project_members where tenant_id = $1 and project_id = $2 and person_id = $3 returning true
 """
 
 
@@ -33,3 +60,49 @@ async def page(tx: Transaction, *, after: tuple[str, UUID] | None, limit: int) -
     """Projects by name, after a name and id."""
     name, project_id = after or (None, None)
     return await tx.all(PAGE, name, project_id, limit)
+
+
+async def knows_zone(tx: Transaction, timezone: str) -> bool:
+    """Whether Postgres knows a time zone; where it doesn't, the transaction is over."""
+    try:
+        await tx.run(ZONE, timezone)
+    except asyncpg.InvalidParameterValueError:
+        return False
+    return True
+
+
+async def add(tx: Transaction, project_id: UUID, *, code: str, name: str, timezone: str) -> bool:
+    """Insert a project; False, and the transaction is over, where the tenant has another one with this code."""
+    try:
+        await tx.run(ADD, tx.tenant_id, project_id, code, name, timezone)
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
+
+
+async def change(
+    tx: Transaction, project_id: UUID, *, code: str | None, name: str | None, timezone: str | None
+) -> Any | None:
+    """Change what isn't None; None, and the transaction is over, where another project has this code."""
+    try:
+        return await tx.one(CHANGE, tx.tenant_id, project_id, code, name, timezone)
+    except asyncpg.UniqueViolationError:
+        return None
+
+
+async def members(
+    tx: Transaction, project_id: UUID, *, after: tuple[str, UUID] | None, limit: int, person_id: UUID | None = None
+) -> list[Any]:
+    """Who belongs to a project, or whether `person_id` does, by name, after a name and id."""
+    name, after_id = after or (None, None)
+    return await tx.all(MEMBERS, tx.tenant_id, project_id, person_id, name, after_id, limit)
+
+
+async def add_member(tx: Transaction, project_id: UUID, person_id: UUID) -> None:
+    """Put a member of the tenant into a project; nothing happens for who is in it, or no member."""
+    await tx.run(ADD_MEMBER, tx.tenant_id, project_id, person_id)
+
+
+async def remove_member(tx: Transaction, project_id: UUID, person_id: UUID) -> bool:
+    """Take somebody out of a project; False for who wasn't put into it. The database has their open uploads ended."""
+    return bool(await tx.value(REMOVE_MEMBER, tx.tenant_id, project_id, person_id))

@@ -102,6 +102,8 @@ async def list_devices(db: Database, *, caller: Caller, person_id: UUID) -> list
     """A member's devices that aren't revoked, the newest first. Raises Problem not_found or not_allowed."""
     async with db.transaction(caller.scope) as tx:
         rules.permit(tx.role, "people", "standard")
+        if await store.member(tx, person_id) is None:
+            raise Problem("not_found")
         rows = await store.devices(tx, person_id)
     return [
         KeyDevice(

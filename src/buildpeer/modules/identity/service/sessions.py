@@ -217,6 +217,7 @@ async def revoke_session(db: Database, wakeups: Wakeups, *, caller: Caller, sess
         tenant_id = await store.end_session(tx, session_id, now)
         if tenant_id is None:
             raise Problem("not_found")
+        await tx.serve(Scope(tenant_id, caller.person_id, caller.request_id))  # whose trail it belongs to
         await store.audit(tx, "session_revoked", session_id)
     await wakeups.publish([tenant_id])
 

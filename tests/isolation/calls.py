@@ -1,0 +1,130 @@
+"""What a call to each route needs in order to be understood; a route that is missing here fails the tests."""
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+from tests.conftest import declare
+
+from buildpeer.entrypoints.api import create_app
+from buildpeer.platform.config import Settings
+
+Ids = Mapping[str, str]
+CHUNK = 128 * 1024
+STREAM = "GET /v1/events"
+
+
+def routes() -> dict[str, dict[str, Any]]:
+    """Every operation that the api describes, as "GET /v1/…"."""
+    paths = create_app(Settings()).openapi_schema.to_schema()["paths"]
+    return {f"{method.upper()} {path}": operation for path, item in paths.items() for method, operation in item.items()}
+
+
+def _invitation(ids: Ids, rng: random.Random) -> dict[str, Any]:
+    kind = rng.choice(["device", "crew", "email"])
+    wanted = {"device": {"person_id": ids["person_id"]}, "crew": {}, "email": {"email": ids["email"]}}[kind]
+    return {"kind": kind, "projects": [ids["project_id"]], **wanted}
+
+
+def _uploads(ids: Ids, rng: random.Random) -> dict[str, Any]:
+    known = {"upload_id": ids["upload_id"], "sha256": ids["sha256"], "size_bytes": 3, "name": ids["text"]}
+    return {"uploads": [declare(b"abc") | known]} | ({"chunk_length": CHUNK} if rng.random() < 0.3 else {})
+
+
+BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
+    "POST /v1/sessions": lambda ids, _: {"email": ids["email"], "password": "not this one"},
+    "POST /v1/sessions/completion": lambda _ids, _: {"challenge": "none of ours", "code": "123456"},
+    "POST /v1/me/totp": lambda _ids, _: {"password": "not this one"},
+    "POST /v1/me/totp/confirmation": lambda _ids, _: {"code": "123456"},
+    "POST /v1/me/totp/removal": lambda _ids, _: {"password": "not this one", "code": "123456"},
+    "POST /v1/me/totp/recovery-codes": lambda _ids, _: {"password": "not this one", "code": "123456"},
+    "POST /v1/tokens": lambda _ids, _: {"refresh_token": "none of ours"},
+    "POST /v1/sessions/current/tenant": lambda ids, _: {"tenant_id": ids["tenant_id"]},
+    "POST /v1/device-challenges": lambda ids, _: {"device_id": ids["device_id"]},
+    "POST /v1/device-sessions": lambda ids, _: {"challenge": ids["challenge"], "signature": "AA==", "pin": "123456"},
+    "POST /v1/password-resets": lambda ids, _: {"email": ids["email"]},
+    "POST /v1/password-resets/completion": lambda _ids, _: {"token": "none of ours", "password": "long enough it is"},
+    "PUT /v1/me/password": lambda _ids, _: {"current": "not this one", "password": "long enough it is"},
+    "POST /v1/invitations": _invitation,
+    "POST /v1/invitations/acceptance": lambda _ids, _: {"token": "none of ours"},
+    "POST /v1/api-keys": lambda ids, rng: {"name": ids["text"], "tools": {"files": rng.choice(["read", "standard"])}},
+    "PATCH /v1/members/{person_id}": lambda _ids, rng: {
+        "role": rng.choice(["residente", "empleado_obra", "inversionista", "manager"])
+    },
+    "POST /v1/projects": lambda ids, _: {"code": ids["text"], "name": ids["text"], "timezone": "America/Lima"},
+    "PATCH /v1/projects/{project_id}": lambda ids, _: {"name": ids["text"]},
+    "POST /v1/projects/{project_id}/uploads": _uploads,
+    "POST /v1/uploads/{upload_id}/urls": lambda _ids, rng: (
+        {"chunks": [{"offset": 0, "length": 3}]} if rng.random() < 0.3 else {}
+    ),
+    "POST /v1/manifests": lambda ids, _: {"files": [{"upload_id": ids["upload_id"], "sha256": ids["sha256"]}]},
+    "POST /v1/progress": lambda ids, rng: {
+        "uploads": [{"upload_id": ids["upload_id"], "sent_bytes": rng.randint(1, 3)}]
+    },
+    "POST /v1/documents/{document_id}/downloads": lambda _ids, rng: {
+        "rendition": rng.choice(["original", "original", "preview"])
+    },
+}
+
+
+def path_of(route: str, ids: Ids) -> str:
+    """The route's path with ids in it. Raises KeyError for a parameter that nobody knows how to fill."""
+    return route.split(" ")[1].format_map(ids)
+
+
+def body_of(route: str, operation: Mapping[str, Any], ids: Ids, rng: random.Random) -> Any:
+    """The body that the route takes, None if it takes none. Raises KeyError for one that nobody knows how to make."""
+    return BODIES[route](ids, rng) if "requestBody" in operation else None
+
+
+async def send(
+    http: httpx.AsyncClient, route: str, path: str, *, headers: Mapping[str, str], **request: Any
+) -> httpx.Response:
+    """Make a call; of a stream, read what the log has and stop. `feed_pings_soon` must be on for that."""
+    if route != STREAM:
+        body = request.pop("json", None)
+        content = {} if body is None else {"content": json.dumps(body)}
+        kind = {} if body is None else {"content-type": "application/json"}
+        method = route.split(" ", maxsplit=1)[0]
+        return await http.request(method, path, headers={**headers, **kind}, **content, **request)
+    async with http.stream("GET", path, headers={**headers}) as answer:
+        text = await answer.aread() if answer.status_code != 200 else await _until_second_ping(answer)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=text)
+
+
+async def _until_second_ping(answer: httpx.Response) -> bytes:
+    """The first ping says where the stream begins; by the second one, all that is in the log has been told."""
+    lines: list[str] = []
+    async for line in answer.aiter_lines():
+        lines.append(line)
+        if lines.count(": ping") == 2:
+            break
+    return "\n".join(lines).encode()
+
+
+# What differs between two answers that say the same: their own ids, times, signatures and secrets.
+_OWN = re.compile(
+    r"""[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}  # ids: what they tell is looked at elsewhere
+    | "request_id":"[0-9a-f]{32}" | "instance":"[^"]*"
+    | \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d) | \d{8}T\d{6}Z
+    | X-Amz-\w+=[^&"]+ | "(challenge|qr_svg|secret|statement|x-amz-checksum-sha256)":"(\\.|[^"\\])*"
+    | "lane":"\w+" | (?<=/)(live|bulk)(?=/)  # what a company has open by now
+    | join\#[\w-]+ | eyJ[\w-]+\.[\w-]+\.[\w-]+""",
+    re.VERBOSE,
+)
+
+
+def face(answer: httpx.Response, asked: Iterable[str]) -> tuple[Any, ...]:
+    """All that an answer tells but for what was asked and what no two answers have in common."""
+    text = unquote(answer.text)
+    for word in asked:
+        text = text.replace(word, "·")
+    headers = {name: _OWN.sub("·", value) for name, value in answer.headers.items()}
+    headers = {name: value for name, value in headers.items() if name not in ("date", "x-request-id", "ratelimit")}
+    if answer.is_success:  # the fractions of its times vary in length
+        headers.pop("content-length", None)
+    return answer.status_code, headers, _OWN.sub("·", text)
