@@ -195,8 +195,8 @@ def test_no_clamd_says_nothing_of_the_file(tmp_path):
 
 
 def test_the_setting_chooses():
-    assert isinstance(scanner_for(""), YaraScanner)
-    assert isinstance(scanner_for("127.0.0.1:3310"), ClamdScanner)
+    assert isinstance(scanner_for("")._scanner, YaraScanner)
+    assert isinstance(scanner_for("127.0.0.1:3310")._scanner, ClamdScanner)
 
 
 @pytest.fixture(scope="module")
