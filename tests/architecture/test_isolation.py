@@ -18,6 +18,7 @@ from tests.conftest import Company
 from buildpeer.entrypoints.api import create_app
 from buildpeer.facts import Media
 from buildpeer.modules.documents import store as documents
+from buildpeer.modules.documents.rules import Capture, Location
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller
@@ -113,7 +114,7 @@ async def _fill(admin: Any, worker_db: Database, company: Company, project: UUID
         created_at=clock.now(),
     )
     async with worker_db.transaction(Scope(tenant_id, None)) as tx:
-        await documents.insert(tx, file)
+        await documents.insert(tx, file, Capture(), Location())
     await admin.execute(
         "insert into event_log select $1, coalesce(max(position), 0) + 1, $2, 'test', '{}', now() from event_log",
         *(tenant_id, project),
@@ -305,7 +306,7 @@ async def test_a_stranger_learns_nothing_by_any_route(
 
     nobodys = uuid4()
     nobody = dict.fromkeys(ids, nobodys)
-    request, unknown, path = body(ids), path.format(**nobody), path.format(**ids)
+    request, unknown, path = body(ids), path.format(**nobody, number=1), path.format(**ids, number=1)
     if expected == "open":
         assert (await http.request(method, path, **request)).status_code in (400, 401, 422)
         return

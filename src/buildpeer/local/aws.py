@@ -210,15 +210,10 @@ def policies(
         + _allow(["s3:ListBucketVersions", "s3:ListBucketMultipartUploads"], [f"arn:aws:s3:::{uploads}"])
         + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{derived}"])
     )
+    look = _allow(["s3:GetObject"], [pictures]) + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{derived}"])
     everything = [f"arn:aws:sqs:{region}:{account}:{queue.name}" for queue in topology.queues]
     statements: dict[Person, list[dict[str, Any]]] = {
-        "api": read
-        + head
-        + write
-        + give_up
-        + _allow(["s3:PutObject"], [pieces])
-        + drop_chunks
-        + _allow(["s3:GetObject"], [pictures]),
+        "api": read + head + write + give_up + _allow(["s3:PutObject"], [pieces]) + drop_chunks + look,
         "worker": read
         + head
         + write  # it joins the parts of a file whose phone is gone
@@ -229,7 +224,7 @@ def policies(
         + consume(STATUS)
         + _allow(["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"], everything),
         "scan": read + consume(SCAN) + publish(facts.SOURCE_SCAN),
-        "derive": read + _allow(["s3:PutObject"], [pictures]) + consume(DERIVE) + publish(facts.SOURCE_DERIVE),
+        "derive": read + look + _allow(["s3:PutObject"], [pictures]) + consume(DERIVE) + publish(facts.SOURCE_DERIVE),
         "assemble": head
         + write
         + _allow(["s3:GetObject"], [pieces])
@@ -280,7 +275,7 @@ _CORS_RULE = {
     ],
     "AllowedMethods": ["PUT", "GET", "HEAD"],
     "AllowedHeaders": ["*"],
-    "ExposeHeaders": ["ETag", "x-amz-version-id"],
+    "ExposeHeaders": ["ETag", "x-amz-version-id", "Accept-Ranges", "Content-Range"],  # the last two for tiles
     "MaxAgeSeconds": 3600,
 }
 

@@ -28,8 +28,8 @@ from buildpeer.processing.identify import (
     WEBP,
     XLSX,
     ZIP,
-    autocad_version,
     content_type_of,
+    version_of,
 )
 
 CRASHED = "parser_crashed"
@@ -146,10 +146,9 @@ class Deriver:
         Never raises for what is wrong with the file: that is the reason. Raises ChildStartError when there is
         no child.
         """
-        if content_type == DWG:
-            return Derived(media=Media(format_version=_dwg_version(path)), reason=NO_DWG)
         if content_type not in READERS:
-            return Derived(reason=NO_PREVIEW)
+            media = Media(format_version=version_of(path))
+            return Derived(media=media, reason=NO_DWG if content_type == DWG else NO_PREVIEW)
         (folder / MEDIA).unlink(missing_ok=True)
         request = msgspec.json.encode(Request(str(path), content_type, str(folder)))
         try:
@@ -213,11 +212,6 @@ def _told(folder: Path) -> Media:
         return msgspec.json.decode(path.read_bytes(), type=Media)
     except msgspec.DecodeError:  # it died over that
         return Media()
-
-
-def _dwg_version(path: Path) -> str | None:
-    with path.open("rb") as file:
-        return autocad_version(file.read(6).decode("ascii", "replace"))
 
 
 def _is_made(picture: Picture | PagePicture | None, path: Path) -> bool:

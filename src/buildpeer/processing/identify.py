@@ -52,6 +52,7 @@ XZ = "application/x-xz"
 ZSTD = "application/zstd"
 TAR = "application/x-tar"
 CAB = "application/vnd.ms-cab-compressed"
+PMTILES = "application/vnd.pmtiles"
 MP4 = "video/mp4"
 QUICKTIME = "video/quicktime"
 THREE_GP = "video/3gpp"
@@ -174,6 +175,16 @@ def icon_of(content_type: str) -> Icon:
 def autocad_version(code: str) -> str | None:
     """The oldest AutoCAD that reads a drawing whose header names this version, None for a code we don't know."""
     return f"AutoCAD {_AUTOCADS[code]}" if code in _AUTOCADS else None
+
+
+def version_of(path: Path) -> str | None:
+    """What the first bytes of a drawing or a film say of its version, None where they say nothing; raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if _DWG.match(head):
+        return autocad_version(head[:6].decode("ascii"))
+    brand = head[8:12].decode("ascii", "replace").strip() if head[4:8] == b"ftyp" else ""
+    return brand if brand.isalnum() else None
 
 
 def _known(head: bytes) -> str:

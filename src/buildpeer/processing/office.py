@@ -79,24 +79,45 @@ def _text(archive: zipfile.ZipFile, content_type: str) -> str:
     return searchable("".join(pieces) if content_type != XLSX else " ".join(pieces))
 
 
+class _Words:
+    """What the parser tells: name and text of each element, in the order in which they end, none of them kept."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[str, str]] = []
+        self._texts: list[list[str]] = []
+
+    def start(self, tag: str, _attributes: dict[str, str]) -> None:
+        """An element begins."""
+        self._texts.append([])
+
+    def data(self, text: str) -> None:
+        """A piece of the innermost element's text."""
+        if self._texts:
+            self._texts[-1].append(text)
+
+    def end(self, tag: str) -> None:
+        """An element ends."""
+        self.ended.append((tag.rpartition("}")[2], "".join(self._texts.pop())))
+
+    def doctype(self, *_: str) -> None:
+        """A document type, which no Office writes."""
+        raise _DamagedError
+
+    def close(self) -> None:
+        """The part ends."""
+
+
 def _elements(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[str, str]]:
-    """Name and text of each element of a part, in the order in which they end, none of them kept."""
-    parser = ET.XMLPullParser(("start", "end"))
-    opened = list[ET.Element]()
+    """Name and text of each element of a part; raises _DamagedError, and what zipfile and the parser raise."""
+    words = _Words()
+    parser = ET.XMLParser(target=words)
     with archive.open(part) as file:
         read = 0
         while chunk := file.read(CHUNK):
             read += len(chunk)
-            if read > MAX_PART or b"<!DOCTYPE" in chunk or b"<!ENTITY" in chunk:
+            if read > MAX_PART:
                 raise _DamagedError
             parser.feed(chunk)
-            for event, element in parser.read_events():
-                if event == "start":
-                    opened.append(element)
-                    continue
-                opened.pop()
-                yield element.tag.rpartition("}")[2], element.text or ""
-                element.clear()
-                if opened:
-                    opened[-1].remove(element)
+            yield from words.ended
+            words.ended.clear()
     parser.close()

@@ -27,8 +27,6 @@ def answer(request: bytes) -> bytes:
     path, folder = Path(asked.path), Path(asked.folder)
     if asked.page:
         page: RenderPage = reader.page
-        return msgspec.json.encode(
-            page(path, content_type=asked.content_type, folder=folder, number=asked.page)
-        )
+        return msgspec.json.encode(page(path, content_type=asked.content_type, folder=folder, number=asked.page))
     render: Render = reader.render
     return msgspec.json.encode(render(path, content_type=asked.content_type, folder=folder))

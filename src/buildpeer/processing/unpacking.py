@@ -121,7 +121,7 @@ class _Look:
                     if member.file_size > MAX_MEMBER:
                         raise _RefusedError(TOO_LARGE)
                     with archive.open(member) as packed:
-                        self._look_at(iter(lambda: packed.read(_CHUNK), b""), depth)  # noqa: B023 # read up here
+                        self._look_at(iter(lambda: packed.read(_CHUNK), b""), depth)  # read up here
         except ZIP_FAULTS as exc:
             raise _RefusedError(DAMAGED) from exc
 
