@@ -1,4 +1,4 @@
-"""Files of every kind, whole, cut, hostile, and what must become of each: `docs/guides/formats.md` is printed from here.
+"""Files of every kind, whole, cut, hostile, and what must become of each: the page on formats is printed from here.
 
 `python -m tests.processing.zoo` prints the page; `test_zoo` holds it against what the pipeline does.
 """
@@ -10,12 +10,10 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
-from functools import cache
 from itertools import groupby
 
 import ezdxf
 import msgspec
-from PIL import Image
 from tests.processing.pictures import noisy, save, scene
 
 # in pieces, so that no scanner takes this file for the test file itself
@@ -141,7 +139,7 @@ def packed(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> b
     return out.getvalue()
 
 
-CORE = b'<c:coreProperties xmlns:c="c" xmlns:d="d"><d:title>Informe 7</d:title><d:creator>Ana</d:creator></c:coreProperties>'
+CORE = b'<c:p xmlns:c="c" xmlns:d="d"><d:title>Informe 7</d:title><d:creator>Ana</d:creator></c:p>'
 
 
 def office(main: str, body: bytes, *more: tuple[str, bytes]) -> bytes:
@@ -427,7 +425,7 @@ BEASTS = (
         "a ZIP with a RAR in it", lambda: packed(("a.rar", b"Rar!\x1a\x07\x01\0" + bytes(60))), "!archive_unsupported"
     ),
     Beast("a ZIP with ../ and absolute names, and a link", strange_names, "no_preview_for_type"),
-    Beast("an empty ZIP", lambda: packed(), "no_preview_for_type"),
+    Beast("an empty ZIP", packed, "no_preview_for_type"),
     Beast("a RAR", lambda: b"Rar!\x1a\x07\x01\0" + bytes(60), "!archive_unsupported"),
     Beast("a 7z", lambda: b"7z\xbc\xaf\x27\x1c" + bytes(60), "!archive_unsupported"),
     Beast("a gzip", lambda: b"\x1f\x8b\x08" + bytes(60), "!archive_unsupported"),
@@ -461,16 +459,17 @@ _HEAD = """\
 
 Printed by `make formats` from `tests/processing/zoo.py`, whose every line is a test: this is what the pipeline does.
 
-The original is never changed. A type is what the bytes show, whatever name or type came with them. Every file is scanned
-first. Where an outcome is **locked**, nobody gets the file (`unscannable`, or `quarantined` when infected); otherwise the
-original is kept, and the code says why there is no picture. Codes are told to people in three languages.
+The original is never changed. A type is what the bytes show, whatever name or type came with them. Every file is
+scanned first. Where an outcome is **locked**, nobody gets the file (`unscannable`, or `quarantined` when infected);
+otherwise the original is kept, and the code says why there is no picture. Codes are told to people in three
+languages.
 
 ## Whole files
 
-`pages`: what `GET /v1/documents/{document_id}/pages/{number}` makes when somebody first asks; tiles, when there is more to
-see than the picture of 1,600 px shows. Photos also give `captured_at`, `gps_at`, `latitude`, `longitude` and `camera`
-where their EXIF says so, whatever their format. Pictures come upright and in sRGB. `text` is what the search finds a file
-by. HEIC and HEIF are as AVIF.
+`pages`: what `GET /v1/documents/{document_id}/pages/{number}` makes when somebody first asks; tiles, when there is
+more to see than the picture of 1,600 px shows. Photos also give `captured_at`, `gps_at`, `latitude`, `longitude` and
+`camera` where their EXIF says so, whatever their format. Pictures come upright and in sRGB. `text` is what the search
+finds a file by. HEIC and HEIF are as AVIF.
 
 """
 _CUT = """
@@ -497,9 +496,9 @@ _LIMITS = """
 | all members of an archive | 10,000, 1 GiB, over 32 MiB also 200 times the file | locked: `archive_too_large` |
 | archives within each other | 3 | locked: `archive_too_deep` |
 
-Readers run in child processes that hold no credentials and are replaced after 200 files or any fault. On Linux the kernel
-refuses them every socket, every other program and every look into another process (a seccomp filter, which needs no
-root); where namespaces are allowed they have no network interface either.
+Readers run in child processes that hold no credentials and are replaced after 200 files or any fault. On Linux the
+kernel refuses them every socket, every other program and every look into another process (a seccomp filter, which
+needs no root); where namespaces are allowed they have no network interface either.
 """
 
 

@@ -272,8 +272,8 @@ REASONS: dict[str, dict[str, str]] = {
         "en": "The Office document is damaged; the original is kept.",
     },
     "archive_encrypted": {
-        "es": "El archivo comprimido tiene contraseña, así que no se puede revisar en busca de virus y queda bloqueado. "
-        "Súbalo sin contraseña.",
+        "es": "El archivo comprimido tiene contraseña, así que no se puede revisar en busca de virus y queda "
+        "bloqueado. Súbalo sin contraseña.",
         "pt": "O arquivo compactado tem senha, por isso não pode ser verificado quanto a vírus e fica bloqueado. "
         "Envie-o sem senha.",
         "en": "The archive has a password, so it can't be checked for viruses and stays locked. Upload it without one.",
@@ -286,8 +286,8 @@ REASONS: dict[str, dict[str, str]] = {
         "en": "The archive holds too much to be checked for viruses, so it stays locked. Upload its files one by one.",
     },
     "archive_too_deep": {
-        "es": "Hay demasiados archivos comprimidos unos dentro de otros, así que no se pueden revisar en busca de virus "
-        "y quedan bloqueados.",
+        "es": "Hay demasiados archivos comprimidos unos dentro de otros, así que no se pueden revisar en busca de "
+        "virus y quedan bloqueados.",
         "pt": "Há arquivos compactados demais uns dentro dos outros, por isso não podem ser verificados quanto a vírus "
         "e ficam bloqueados.",
         "en": "There are too many archives within each other to be checked for viruses, so they stay locked.",
@@ -298,9 +298,8 @@ REASONS: dict[str, dict[str, str]] = {
         "en": "The archive is damaged, so it can't be checked for viruses and stays locked.",
     },
     "archive_unsupported": {
-        "es": "Solo los archivos comprimidos ZIP se pueden revisar en busca de virus; este queda bloqueado. Súbalo como "
-        "ZIP.",
-        "pt": "Só arquivos compactados ZIP podem ser verificados quanto a vírus; este fica bloqueado. Envie-o como ZIP.",
+        "es": "Solo los ZIP se pueden revisar en busca de virus; este archivo queda bloqueado. Súbalo como ZIP.",
+        "pt": "Só arquivos ZIP podem ser verificados quanto a vírus; este fica bloqueado. Envie-o como ZIP.",
         "en": "Only ZIP archives can be checked for viruses; this one stays locked. Upload it as a ZIP.",
     },
     "no_preview_for_dwg": {

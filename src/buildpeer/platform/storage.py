@@ -213,7 +213,7 @@ class Storage:
                 return None
             raise
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: found["Body"].read())
+        return await loop.run_in_executor(self._threads, found["Body"].read)
 
     async def holds(self, *, bucket: str, key: str, version_id: str) -> bool:
         """Whether S3 has this very version for us; what we may not look at is as good as gone."""

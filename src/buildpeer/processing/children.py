@@ -31,8 +31,8 @@ MAX_OPEN_FILES = 128
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 # What a child without a network is refused by the kernel itself: a socket of any kind, another program, a look into
-# another process, and the door around all of these (io_uring). By machine: its number in a filter, and the calls socket,
-# socketpair, execve, execveat, ptrace, process_vm_readv, process_vm_writev, io_uring_setup
+# another process, and the door around all of these (io_uring). By machine: its number in a filter, and the calls
+# socket, socketpair, execve, execveat, ptrace, process_vm_readv, process_vm_writev, io_uring_setup
 # (arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux).
 _REFUSED = {
     "x86_64": (0xC000003E, (41, 53, 59, 322, 101, 310, 311, 425)),
@@ -66,8 +66,8 @@ class ChildStartError(OSError):
 class Limits(msgspec.Struct, frozen=True):
     """What a child may have.
 
-    Address space in bytes (0: all of it), seconds of CPU for one request (0: any), and a network or none. Without one it
-    can start no other program either. All but memory and CPU need Linux.
+    Address space in bytes (0: all of it), seconds of CPU for one request (0: any), and a network or none. Without one
+    it can start no other program either. All but memory and CPU need Linux.
     """
 
     memory_bytes: int = 0

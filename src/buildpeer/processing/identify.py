@@ -187,7 +187,7 @@ def version_of(path: Path) -> str | None:
     return brand if brand.isalnum() else None
 
 
-def _known(head: bytes) -> str:
+def _known(head: bytes) -> str:  # noqa: PLR0911 # one line per family
     for start, kind in _STARTS:
         if head.startswith(start):
             return kind

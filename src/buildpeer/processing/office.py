@@ -1,13 +1,14 @@
 """Reads the words and the properties of untrusted Office files (ECMA-376); runs in a child process only (see `derive`).
 
-Their parts are XML in a ZIP. A part with a document type is refused, since no Office writes one: without it there are no
-entities to expand, and nothing to fetch.
+Their parts are XML in a ZIP. A part with a document type is refused, since no Office writes one; should one be
+hidden, expat itself stops entities that grow, and fetches nothing.
 """
 
 import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 from xml.etree import ElementTree as ET
 
 from buildpeer.facts import Media
@@ -29,6 +30,9 @@ _WORDS = {
 }
 _PAGES = {PPTX: re.compile(r"ppt/slides/slide\d+\.xml"), XLSX: re.compile(r"xl/worksheets/sheet\d+\.xml")}
 _NAMES = {DOCX: "Word", XLSX: "Excel", PPTX: "PowerPoint"}
+
+
+_DOCTYPE = re.compile(rb"<!(DOCTYPE|ENTITY)")  # it stands before all else, or expat refuses it
 
 
 class _DamagedError(Exception):
@@ -79,45 +83,27 @@ def _text(archive: zipfile.ZipFile, content_type: str) -> str:
     return searchable("".join(pieces) if content_type != XLSX else " ".join(pieces))
 
 
-class _Words:
-    """What the parser tells: name and text of each element, in the order in which they end, none of them kept."""
-
-    def __init__(self) -> None:
-        self.ended: list[tuple[str, str]] = []
-        self._texts: list[list[str]] = []
-
-    def start(self, tag: str, _attributes: dict[str, str]) -> None:
-        """An element begins."""
-        self._texts.append([])
-
-    def data(self, text: str) -> None:
-        """A piece of the innermost element's text."""
-        if self._texts:
-            self._texts[-1].append(text)
-
-    def end(self, tag: str) -> None:
-        """An element ends."""
-        self.ended.append((tag.rpartition("}")[2], "".join(self._texts.pop())))
-
-    def doctype(self, *_: str) -> None:
-        """A document type, which no Office writes."""
-        raise _DamagedError
-
-    def close(self) -> None:
-        """The part ends."""
-
-
 def _elements(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[str, str]]:
-    """Name and text of each element of a part; raises _DamagedError, and what zipfile and the parser raise."""
-    words = _Words()
-    parser = ET.XMLParser(target=words)
+    """Name and text of each element of a part, in the order in which they end, none of them kept.
+
+    Raises _DamagedError, and what zipfile and the parser raise.
+    """
+    parser, opened, read = ET.XMLPullParser(("start", "end")), list[ET.Element](), 0  # see above
     with archive.open(part) as file:
-        read = 0
         while chunk := file.read(CHUNK):
+            if read == 0 and _DOCTYPE.search(chunk):
+                raise _DamagedError
             read += len(chunk)
             if read > MAX_PART:
                 raise _DamagedError
             parser.feed(chunk)
-            yield from words.ended
-            words.ended.clear()
+            for event, element in cast("Iterator[tuple[str, ET.Element]]", parser.read_events()):
+                if event == "start":
+                    opened.append(element)
+                    continue
+                opened.pop()
+                yield element.tag.rpartition("}")[2], element.text or ""
+                element.clear()
+                if opened:
+                    opened[-1].remove(element)
     parser.close()

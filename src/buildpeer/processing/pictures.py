@@ -88,7 +88,7 @@ def media_of(width: int, height: int, *, orientation: int, exif: bytes | mmap) -
 def shrink(image: pyvips.Image, longest_px: int = PREVIEW_PX) -> pyvips.Image:
     """The upright picture in sRGB, in memory, of pixels decoded elsewhere; raises pyvips.Error."""
     return image.thumbnail_image(
-        longest_px, height=longest_px, size="down", output_profile="srgb", fail_on="error"
+        longest_px, height=longest_px, size="down", fail_on="error", **_conversion(image)
     ).copy_memory()
 
 
@@ -135,12 +135,18 @@ def _exif(header: pyvips.Image) -> bytes:
 
 def _shrink(source: str, header: pyvips.Image, longest_px: int) -> pyvips.Image:
     """The upright picture in sRGB, in memory: the only time that the file is decoded."""
-    # Most photos are plain sRGB and say nothing of it; converting those too took three times as long as the rest.
-    plain = header.interpretation == "srgb" and not header.get_typeof("icc-profile-data")
-    convert: dict[str, Any] = {} if plain else {"output_profile": "srgb"}
     return pyvips.Image.thumbnail(
-        source, longest_px, height=longest_px, size="down", fail_on="error", **convert
+        source, longest_px, height=longest_px, size="down", fail_on="error", **_conversion(header)
     ).copy_memory()
+
+
+def _conversion(image: pyvips.Image) -> dict[str, Any]:
+    """How libvips is asked for sRGB.
+
+    Most photos are plain sRGB and say nothing of it; converting those too took three times as long as the rest.
+    """
+    plain = image.interpretation == "srgb" and not image.get_typeof("icc-profile-data")
+    return {} if plain else {"output_profile": "srgb"}
 
 
 def _save(image: pyvips.Image, path: Path, *, quality: int) -> Picture:

@@ -1,9 +1,9 @@
 """Scanners for malware behind one port: embedded YARA-X rules, or a clamd somewhere.
 
 What lies within an archive is unpacked under limits of ours by a child process without credentials (`unpacking`),
-since whoever may say "clean" parses nothing. A scanner says "clean" only when it has looked at every byte. Whatever it could not look at is "unscannable",
-with a reason; when the scanner itself can't be reached it raises ScannerUnavailableError, since that says
-nothing of the file.
+since whoever may say "clean" parses nothing. A scanner says "clean" only when it has looked at every byte. Whatever
+it could not look at is "unscannable", with a reason; when the scanner itself can't be reached it raises
+ScannerUnavailableError, since that says nothing of the file.
 """
 
 import contextlib

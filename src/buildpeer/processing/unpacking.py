@@ -1,8 +1,9 @@
 """Unpacks what lies within untrusted files for the scanners; runs in a child process only (see `scanners`).
 
-A scanner's own limits let things pass: clamd calls an archive clean whose one member is larger than it looks at. So here
-every member of a ZIP (Office files are ZIPs) is unpacked under limits of ours, archives within archives too, whoever
-scans it. What can't be unpacked whole is said to be so, and nobody gets it. No name in an archive becomes a path.
+A scanner's own limits let things pass: clamd calls an archive clean whose one member is larger than it looks at. So
+here every member of a ZIP (Office files are ZIPs) is unpacked under limits of ours, archives within archives too,
+whoever scans it. What can't be unpacked whole is said to be so, and nobody gets it. No name in an archive becomes a
+path.
 """
 
 import re

@@ -71,7 +71,10 @@ def read_event(body: str | bytes) -> Event:
 
 
 def location_of(event: Event) -> Location:
-    """The object version that an event of S3, our scanner, GuardDuty, uploads or documents is about; raises UnknownEventError."""
+    """The object version that an event is about, be it S3's, our scanner's, GuardDuty's, or an order.
+
+    Raises UnknownEventError.
+    """
     try:
         match event.source, event.detail_type:
             case facts.SOURCE_S3, facts.OBJECT_CREATED:

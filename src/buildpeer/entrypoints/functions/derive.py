@@ -27,8 +27,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def derive(event: Event, location: Location) -> str:
     """Make one version's pictures, announce what it is, and return the outcome; twice gives the same twice.
 
-    Or one page of it, which is announced to nobody (see `make_page`). A verdict other than clean is left alone. Raises GoneError, UnknownEventError, ChildStartError, and what
-    S3 and the bus raise.
+    Or one page of it, which is announced to nobody (see `make_page`). A verdict other than clean is left alone.
+    Raises GoneError, UnknownEventError, ChildStartError, and what S3 and the bus raise.
     """
     if event.detail_type == facts.PAGE_WANTED:
         return make_page(event, location)

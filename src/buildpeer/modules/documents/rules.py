@@ -36,7 +36,7 @@ class Location(msgspec.Struct, frozen=True):
 
 
 def captured(media: Media, *, said: datetime | None, zone: str) -> Capture:
-    """The first that there is, in this order: the camera with its zone, GPS, the sender, the project's `zone` (IANA)."""
+    """The first that there is, in this order: the camera with its zone, GPS, the sender, the project's IANA `zone`."""
     clock = media.captured_at
     if clock is not None and clock.tzinfo is not None:
         return Capture(clock, "camera")
