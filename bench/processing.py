@@ -23,8 +23,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import ezdxf
 import psutil
+from ezdxf.filemanagement import new
 from PIL import Image
 
 from bench.peers import bare, installed
@@ -157,7 +157,7 @@ def _keep(path: Path, content: bytes) -> Path:
 
 
 def _dxf(dice: random.Random, lines: int) -> bytes:
-    drawing, text = ezdxf.new("R2018"), io.StringIO()
+    drawing, text = new("R2018"), io.StringIO()
     for _ in range(lines):
         x, y = dice.uniform(0, 800), dice.uniform(0, 500)
         drawing.modelspace().add_line((x, y), (x + dice.uniform(-9, 9), y + dice.uniform(-9, 9)))

@@ -31,6 +31,16 @@ drop trigger audit_delete on documents;
 drop trigger audit_change on documents;
 drop trigger audit_truncate on documents;
 select audit.watch('documents', 'document_id', 'words', 'words');
+
+-- Whoever sees a document may have a page of it made, of that very version and of no other file.
+create policy tenant_page on outbox for insert to buildpeer_app with check (
+  tenant_id = (select app.tenant_id()) and destination = 'buildpeer-derive-live'
+  and body ->> 'source' = 'buildpeer.documents' and body ->> 'detail-type' = 'Page Wanted' and exists (
+    select from documents d
+    where d.tenant_id = outbox.tenant_id and d.key = outbox.body #>> '{detail,object,key}'
+      and d.bucket = outbox.body #>> '{detail,bucket,name}'
+      and d.version_id = outbox.body #>> '{detail,object,version-id}' and d.preview is not null
+      and (outbox.body #>> '{detail,page}')::int between 1 and coalesce((d.media ->> 'pages')::int, 1)));
 reset role;
 
 set role buildpeer_system;

@@ -47,7 +47,7 @@ def avif(path: Path, folder: Path) -> None:
 def heic(path: Path, folder: Path) -> None:
     """HEIC by libheif."""
     image = pi_heif.open_heif(path)
-    pixels = _pixels(bytes(image.data), image.size, len(image.mode))
+    pixels = _pixels(bytes(image.data or b""), image.size, len(image.mode))
     _save(pixels.thumbnail_image(1600, height=1600, size="down").copy_memory(), folder)
 
 

@@ -155,8 +155,8 @@ class ClamdScanner:
     """A clamd, spoken to by INSTREAM (https://docs.clamav.net/manual/Usage/Scanning.html#clamd), bytes
     streamed.
 
-    clamd calls clean what its own limits made it skip inside an archive: set MaxFileSize and MaxScanSize as
-    high as the largest file, and AlertExceedsMax on.
+    clamd calls clean what its own limits made it skip inside an archive: set StreamMaxLength and MaxFileSize to 200M or
+    more and MaxScanSize to 1000M, which no archive exceeds that DeepScanner lets through, and AlertExceedsMax on.
     """
 
     name = "clamav"

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Company
 
 from buildpeer.facts import Media, PageMade, PagePicture, Rendition, Tiles, page_key
-from buildpeer.modules.documents import handlers
+from buildpeer.modules.documents import events, handlers
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller
@@ -103,9 +103,9 @@ async def test_a_read_url_ends_after_five_minutes_and_reads_nothing_else(
 
 
 async def test_a_page_is_made_when_somebody_first_asks_for_it(
-    http, storage: Storage, worker_db, company, admin: asyncpg.Connection, s3: Any
+    http, storage: Storage, worker_db, company, admin: asyncpg.Connection, stack: Any
 ) -> None:
-    caller = await company.hire()
+    caller, s3 = await company.hire(), stack.ministack.client("s3")
     bearer = company.bearer(caller)
     shown = Rendition("buildpeer-derived", "k", 4, 3, 9)
     media = Media(pages=2, page_labels=["A-101", ""], sheet_sizes_mm=[(841, 594), (420, 297)])
@@ -197,3 +197,27 @@ async def test_a_photo_has_the_senders_word_where_it_says_nothing_itself(
     assert datetime.fromisoformat(shown["captured_at"]) == said
     assert (shown["captured_from"], shown["located_from"], shown["icon"]) == ("client", "client", "photo")
     assert (shown["latitude"], shown["longitude"]) == (-33.4, -70.6)
+
+
+async def test_the_api_can_order_no_page_but_of_a_document_that_its_caller_sees(
+    http, storage: Storage, db: Database, worker_db, company
+) -> None:
+    caller = await company.hire()
+    preview = Rendition("buildpeer-derived", "k", 4, 3, 9)
+    seen = await make_document(http, storage, worker_db, company, caller, preview=preview)
+    unseen = await make_document(http, storage, worker_db, company, caller, preview=preview, project_id=company.school)
+    place = (seen.bucket, seen.key, seen.version_id, seen.size_bytes)
+    async with db.transaction(caller.scope) as tx:
+        await tx.announce([events.page_wanted(*place, 1)])
+    lies = [
+        events.page_wanted(*place, 2),
+        events.page_wanted("buildpeer-chunks", *place[1:], 1),
+        events.page_wanted(seen.bucket, seen.key, "another", 1, 1),
+        events.page_wanted(unseen.bucket, unseen.key, unseen.version_id, 1, 1),
+        msgspec.structs.replace(events.page_wanted(*place, 1), destination="buildpeer-scan-live"),
+        msgspec.structs.replace(events.page_wanted(*place, 1), destination="buildpeer-status-live"),
+    ]
+    for lie in lies:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with db.transaction(caller.scope) as tx:
+                await tx.announce([lie])
