@@ -174,6 +174,11 @@ def encrypted_zip() -> bytes:
     return bytes(data)
 
 
+def protected_office() -> bytes:
+    """The wrapping that Office puts around a file with a password."""
+    return b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000) + "EncryptedPackage".encode("utf-16-le") + bytes(500)
+
+
 def lying_zip() -> bytes:
     """A member that is a thousand times longer than the archive says."""
     data = bytearray(packed(("small.txt", bytes(100_000))))
@@ -426,6 +431,7 @@ BEASTS = (
     ),
     Beast("a ZIP with ../ and absolute names, and a link", strange_names, "no_preview_for_type"),
     Beast("an empty ZIP", packed, "no_preview_for_type"),
+    Beast("a Word file with a password", protected_office, "!archive_encrypted"),
     Beast("a RAR", lambda: b"Rar!\x1a\x07\x01\0" + bytes(60), "!archive_unsupported"),
     Beast("a 7z", lambda: b"7z\xbc\xaf\x27\x1c" + bytes(60), "!archive_unsupported"),
     Beast("a gzip", lambda: b"\x1f\x8b\x08" + bytes(60), "!archive_unsupported"),

@@ -24,6 +24,7 @@ from buildpeer.processing.identify import (
     CAB,
     DOCX,
     GZIP,
+    OLE,
     PDF,
     PPTX,
     RAR,
@@ -51,6 +52,7 @@ FREE_BYTES = 32 * 1024 * 1024
 
 UNPACKED = (ZIP, DOCX, XLSX, PPTX)
 CLOSED = (RAR, SEVEN_ZIP, GZIP, BZIP2, XZ, ZSTD, TAR, CAB)  # archives that nobody here can look into
+_OFFICE_PASSWORD = "EncryptedPackage".encode("utf-16-le")  # a stream's name in what Office then wraps its file into
 _CHUNK = 256 * 1024
 _ENCRYPTED_FLAG = 0x1
 _STREAM = re.compile(rb"stream\r?\n")
@@ -109,6 +111,8 @@ class _Look:
             if depth == MAX_DEPTH:
                 raise _RefusedError(TOO_DEEP)
             self._into_zip(path, depth)
+        elif kind == OLE:
+            _refuse_password(path)
         elif kind == PDF and self._rules is not None:
             self._into_pdf(path, depth)
 
@@ -166,6 +170,12 @@ class _Look:
                 self.infected = rule.identifier
         except (yara_x.TimeoutError, yara_x.ScanError) as exc:
             raise _RefusedError(DAMAGED) from exc
+
+
+def _refuse_password(path: Path) -> None:
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        if content.find(_OFFICE_PASSWORD) >= 0:
+            raise _RefusedError(ENCRYPTED)
 
 
 def _pieces(content: mmap, start: int, end: int) -> Iterator[bytes]:
