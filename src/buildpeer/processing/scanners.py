@@ -67,10 +67,9 @@ class Scanner(Protocol):
 
 def scanner_for(clamd: str, *, timeout_s: float = 50.0) -> "DeepScanner":
     """The scanner that the setting `clamd` asks for: its address, or nothing for the embedded one."""
-    half = timeout_s / 2  # one for what lies within, one for the file
     if clamd:
-        return DeepScanner(ClamdScanner(clamd, timeout_s=half), timeout_s=half)
-    return DeepScanner(YaraScanner(timeout_s=half), rules=_embedded_text(), timeout_s=half)
+        return DeepScanner(ClamdScanner(clamd, timeout_s=timeout_s), timeout_s=timeout_s)
+    return DeepScanner(YaraScanner(timeout_s=timeout_s), rules=_embedded_text(), timeout_s=timeout_s)
 
 
 class DeepScanner:
@@ -81,8 +80,8 @@ class DeepScanner:
 
     name = "buildpeer"
 
-    def __init__(self, scanner: Scanner, *, rules: str = "", timeout_s: float = 25.0) -> None:
-        """`timeout_s` is for the look into one file; `rules` are for a scanner that looks into nothing itself."""
+    def __init__(self, scanner: Scanner, *, rules: str = "", timeout_s: float = 50.0) -> None:
+        """`timeout_s` is for a file and all within; `rules` are for a scanner that looks into nothing itself."""
         self._scanner = scanner
         self._rules = rules
         self._timeout_s = timeout_s
@@ -92,11 +91,12 @@ class DeepScanner:
 
     def scan(self, source: Source) -> ScanOutcome:
         """See Scanner.scan; raises ChildStartError too, when there is no child to look into an archive."""
+        deadline = time.monotonic() + self._timeout_s
         with _as_path(source) as path:
             outcome = self._scanner.scan(path)
             if outcome.verdict == "infected" or not self._is_deep(path):
                 return outcome
-            within = self._look(path)
+            within = self._look(path, max(1.0, deadline - time.monotonic()))
         if within.infected:
             return ScanOutcome("infected", outcome.scanner, within.infected)
         if within.reason and outcome.verdict == "clean":
@@ -111,11 +111,11 @@ class DeepScanner:
         kind = content_type_of(path)
         return kind in (OLE, *UNPACKED, *CLOSED) or (kind == PDF and bool(self._rules))
 
-    def _look(self, path: Path) -> Within:
+    def _look(self, path: Path, timeout_s: float) -> Within:
         with tempfile.TemporaryDirectory(prefix="buildpeer-within-") as folder:
-            request = Request(str(path), folder, self._rules, max(1, int(self._timeout_s)))
+            request = Request(str(path), folder, self._rules, int(timeout_s))
             try:
-                answer = self.child.call(msgspec.json.encode(request), timeout_s=self._timeout_s)
+                answer = self.child.call(msgspec.json.encode(request), timeout_s=timeout_s)
                 return msgspec.json.decode(answer, type=Within)
             except ChildTimeoutError:
                 return Within(reason=TIMED_OUT)
