@@ -210,10 +210,17 @@ def policies(
         + _allow(["s3:ListBucketVersions", "s3:ListBucketMultipartUploads"], [f"arn:aws:s3:::{uploads}"])
         + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{derived}"])
     )
+    # derive asks whether a page is made already, and must be told 404 if it isn't
     look = _allow(["s3:GetObject"], [pictures]) + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{derived}"])
     everything = [f"arn:aws:sqs:{region}:{account}:{queue.name}" for queue in topology.queues]
     statements: dict[Person, list[dict[str, Any]]] = {
-        "api": read + head + write + give_up + _allow(["s3:PutObject"], [pieces]) + drop_chunks + look,
+        "api": read
+        + head
+        + write
+        + give_up
+        + _allow(["s3:PutObject"], [pieces])
+        + drop_chunks
+        + _allow(["s3:GetObject"], [pictures]),
         "worker": read
         + head
         + write  # it joins the parts of a file whose phone is gone
