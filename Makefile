@@ -4,8 +4,8 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up check test test-chaos test-long test-s3 bench-kickoff bench-api bench-field bench-rls lock \
-  openapi vectors clean
+.PHONY: help setup up check test test-chaos test-long test-s3 bench-kickoff bench-api bench-field bench-rls \
+  bench-processing lock openapi vectors formats clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench-kickoff: setup ## A kickoff of 2,000 files, and the same work without Buil
 bench-api: setup ## What the api bears with 450 tenants in it
 	@$(BIN)/python -m bench.api
 
+bench-processing: setup ## What each format costs, against bare library calls and npm's sharp; minutes
+	@$(BIN)/python -m bench.processing
+
 bench-field: setup ## Files on bad links, sent by `buildpeer push` and by others; half an hour, packet loss as root
 	@$(BIN)/python -m bench.field
 
@@ -69,6 +72,9 @@ openapi: setup ## Write docs/openapi.json and docs/permissions.md from the code
 
 vectors: setup ## Write docs/guides/upload-protocol.json from the code
 	@$(BIN)/python -m tests.conformance.vectors > docs/guides/upload-protocol.json
+
+formats: setup ## Write docs/guides/formats.md from the zoo of the tests
+	@$(BIN)/python -m tests.processing.zoo > docs/guides/formats.md
 
 clean: ## Remove what was built; keeps the data of `make up`
 	@rm -rf .venv .venv-ministack build .pytest_cache .ruff_cache

@@ -17,7 +17,6 @@ told as of the slow clock. Packet loss needs real packets, and so root (see `lin
 import argparse
 import asyncio
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -41,6 +40,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench import link_tun
 from bench.link_tcp import TcpLink
 from bench.link_tun import Far, TunLink
+from bench.peers import installed
 from bench.peers.phone import NAMES
 from bench.relay import Relay
 from bench.samples import make_photo, vary
@@ -305,7 +305,7 @@ def _doors(
     doors |= {client: peer(client, signer) for client in ("put", "multipart") if client in clients}
     if "tus" in clients:
         try:
-            program = _install_tus()
+            program = installed("tus", "server.mjs")
         except (OSError, subprocess.CalledProcessError) as error:
             skipped["tus"] = f"no tus server: {error}"
         else:
@@ -333,24 +333,6 @@ async def _hire(admin_url: str, people: int) -> None:
 
 def _email(number: int) -> str:
     return f"{number}-{demo.PEOPLE[4].email}"
-
-
-def _install_tus() -> Path:
-    """The tus server's program, beside the packages of its lock; kept between runs in the user's cache."""
-    source = Path(__file__).parent / "peers" / "tus"
-    names = ("package.json", "package-lock.json", "server.mjs")
-    version = hashlib.sha256(b"".join((source / name).read_bytes() for name in names)).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = cache / "buildpeer-bench" / f"tus-{version}"
-    if not (home / "installed").exists():
-        say("installing the tus server")
-        home.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            shutil.copy(source / name, home / name)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        subprocess.run(command, cwd=home, check=True, stdout=sys.stderr)
-        (home / "installed").touch()
-    return home / "server.mjs"
 
 
 def _user(site: Site) -> dict[str, str]:

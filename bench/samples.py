@@ -68,6 +68,19 @@ def vary(photo: bytes, dice: random.Random, *, extra: int = 0) -> bytes:
     return photo[:-2] + bytes(comments) + photo[-2:]  # before the end marker
 
 
+def make_report(dice: random.Random, size: float) -> bytes:
+    """A PDF of about `size` bytes, a photo with lines on each sheet of A4."""
+    return _report(dice, make_photo(dice, size=90_000, width=1000, height=750), size)
+
+
+def make_plan(dice: random.Random, photo: bytes, size: float) -> bytes:
+    """A PDF of one sheet of A0 and about `size` bytes: the photo (of a site, 4 to 3) with lines drawn over it."""
+    with Image.open(io.BytesIO(photo)) as image:
+        pixels = image.size
+    extra = max(0, round(size) - len(photo))
+    return _pdf(dice, [vary(photo, dice, extra=extra)], pixels, (3370, 2384), lines=20_000)
+
+
 def _encode(image: Image.Image, quality: int) -> bytes:
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = "Bench"

@@ -15,6 +15,7 @@ FILE_SCANNED = "File Scanned"
 FILE_DERIVED = "File Derived"
 PART_WANTED = "Part Wanted"
 PART_ASSEMBLED = "Part Assembled"
+PAGE_WANTED = "Page Wanted"
 GUARDDUTY_RESULT = "GuardDuty Malware Protection Object Scan Result"
 
 SOURCE_S3 = "aws.s3"
@@ -22,10 +23,12 @@ SOURCE_SCAN = "buildpeer.scan"
 SOURCE_DERIVE = "buildpeer.derive"
 SOURCE_UPLOADS = "buildpeer.uploads"
 SOURCE_ASSEMBLE = "buildpeer.assemble"
+SOURCE_DOCUMENTS = "buildpeer.documents"
 SOURCE_GUARDDUTY = "aws.guardduty"
 
 Verdict = Literal["clean", "infected", "unscannable"]
 Assembly = Literal["joined", "incomplete", "differ", "lost"]
+Icon = Literal["photo", "pdf", "drawing", "model", "text", "sheet", "slides", "archive", "video", "audio", "other"]
 
 
 class Bucket(msgspec.Struct, frozen=True):
@@ -74,29 +77,56 @@ class Rendition(msgspec.Struct, frozen=True):
     content_type: str = "image/webp"
 
 
-class Media(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the file says of itself: pixels once upright, what its EXIF holds, its sheets.
+class Member(msgspec.Struct, frozen=True):
+    """What an archive says of one of its files: a name, to be shown and never used as a path, and bytes unpacked."""
 
-    `captured_at` has no zone when the camera gave none; `latitude` and `longitude` are WGS 84 degrees.
-    `sheet_sizes_mm` is width and height of a PDF's first 200 pages at most, as they are shown, (0, 0) for a
-    page that can't be measured. `format_version` is for people: "PDF 1.7", "AutoCAD 2018".
+    name: str
+    size: int
+
+
+class Model(msgspec.Struct, frozen=True):
+    """What a building model (IFC) holds: its project, its storeys from the lowest to the highest, and how many of each
+    of its 40 most frequent classes.
+    """
+
+    project: str | None = None
+    storeys: list[str] = []
+    counts: dict[str, int] = {}
+
+
+class Media(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the file says of itself: pixels once upright, what its EXIF holds, its sheets, its members.
+
+    `captured_at` has no zone when the camera gave none; `gps_at` is the time of the satellites. `latitude` and
+    `longitude` are WGS 84 degrees. `sheet_sizes_mm` is width and height of a PDF's first 200 pages at most, as they are
+    shown, (0, 0) for a page that can't be measured, and `page_labels` what these pages call themselves, if they do.
+    `members` are the first 100 files of an archive, `member_count` is of all. `format_version` is for people: "PDF
+    1.7", "AutoCAD 2018", "IFC4".
     """
 
     width: int | None = None
     height: int | None = None
     captured_at: datetime | None = None
+    gps_at: datetime | None = None
     latitude: float | None = None
     longitude: float | None = None
     camera: str | None = None
     pages: int | None = None
     sheet_sizes_mm: list[tuple[int, int]] | None = None
+    page_labels: list[str] | None = None
     format_version: str | None = None
+    title: str | None = None
+    author: str | None = None
+    members: list[Member] | None = None
+    member_count: int | None = None
+    model: Model | None = None
 
 
 class FileDerived(msgspec.Struct, frozen=True):
-    """What a clean file is: its true hash (hex), its type by content, its pictures.
+    """What a clean file is: its true hash (hex), its type by content, its pictures, its words.
 
-    `reason` is empty, or the code that says why there are no pictures.
+    `reason` is empty, or the code that says why there are no pictures. `text` is what the file is found by, at most
+    96 KiB: it is all of its text, or else each of its words once.
     """
 
     bucket: Bucket
@@ -106,6 +136,45 @@ class FileDerived(msgspec.Struct, frozen=True):
     media: Media = Media()
     thumbnail: Rendition | None = None
     preview: Rendition | None = None
+    reason: str = ""
+    icon: Icon = "other"
+    text: str = ""
+
+
+class PageWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Asks for the picture and the tiles of one page, counted from 1, of a version that is known to be clean."""
+
+    bucket: Bucket
+    object: Object
+    page: int
+
+
+class Tiles(msgspec.Struct, frozen=True):
+    """A pyramid of tiles in one file to be read by ranges; `width` and `height` are the pixels of its finest level,
+    `size` its bytes. The format is PMTiles, version 3.
+    """
+
+    width: int
+    height: int
+    size: int
+
+
+class PagePicture(msgspec.Struct, frozen=True):
+    """The picture of a page; pixels and bytes."""
+
+    width: int
+    height: int
+    size: int
+
+
+class PageMade(msgspec.Struct, frozen=True):
+    """What became of a wanted page: the last that derive writes, beside the page's picture and tiles.
+
+    `reason` says why there is no picture. A page that is no larger than its picture shows has no tiles.
+    """
+
+    picture: PagePicture | None = None
+    tiles: Tiles | None = None
     reason: str = ""
 
 
@@ -146,6 +215,11 @@ class Event(msgspec.Struct, frozen=True, rename={"detail_type": "detail-type"}):
     detail: msgspec.Raw
 
 
-def event(source: str, detail_type: str, detail: Fact | PartWanted) -> dict[str, object]:
+def event(source: str, detail_type: str, detail: Fact | PartWanted | PageWanted) -> dict[str, object]:
     """A fact in its envelope, for who sends one to a queue without the bus."""
     return {"source": source, "detail-type": detail_type, "detail": detail}
+
+
+def page_key(key: str, version_id: str, page: int, ending: str) -> str:
+    """Where derive puts what it makes of a page of an original: its `webp`, its `pmtiles`, and at last its `json`."""
+    return f"{key}/{version_id or 'null'}/page-{page}.{ending}"

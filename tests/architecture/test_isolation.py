@@ -13,8 +13,9 @@ import pytest
 import yaml
 from tests.conftest import Company
 
-from buildpeer.facts import Media
+from buildpeer.facts import Media, Rendition
 from buildpeer.modules.documents import store as documents
+from buildpeer.modules.documents.rules import Capture, Location
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller
@@ -122,12 +123,12 @@ async def fill(
         version_id="v",
         media=Media(),
         thumbnail=None,
-        preview=None,
+        preview=Rendition("buildpeer-derived", "preview", 4, 3, 9),
         preview_reason="",
         created_at=clock.now(),
     )
     async with worker_db.transaction(Scope(tenant_id, None)) as tx:
-        await documents.insert(tx, file)
+        await documents.insert(tx, file, Capture(), Location())
     return upload_id
 
 

@@ -42,6 +42,23 @@ def test_the_api_bench_tells_every_number() -> None:
     assert told["sse_lost"] == 0
 
 
+def test_the_processing_bench_tells_every_format() -> None:
+    told = bench("processing", "--short")
+    formats = told["formats"]
+    assert {"jpeg", "png", "webp", "tiff", "avif", "report", "plan", "plan_tiles", "dxf", "ifc", "word", "zip"} <= set(
+        formats
+    )
+    for name, cell in formats.items():
+        assert cell.keys() == {"files_per_s", "cpu_ms", "vs_bare", "vs_sharp", "peak_mb"}
+        assert cell["files_per_s"] > 0
+        assert cell["cpu_ms"] >= 0
+        assert (cell["vs_bare"] is None) == (name in ("dxf", "ifc"))
+        assert (cell["vs_sharp"] is None) == (
+            name not in ("jpeg", "png", "webp", "tiff", "avif") or bool(told["skipped"])
+        )
+        assert 20 < cell["peak_mb"] < 600
+
+
 def test_the_field_bench_tells_every_cell() -> None:
     told = bench("field", "--short")
     profiles = {"obra-3g"} if why_not() else {"obra-3g", "lte-moving"}

@@ -101,6 +101,8 @@ def act_as(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     def forget() -> None:
         if derive._deriver.cache_info().currsize:
             derive._deriver().stop()
+        if scan._scanner.cache_info().currsize:
+            scan._scanner().stop()
         for cached in (aws.aws, scan._scanner, derive._deriver):
             cached.cache_clear()
 

@@ -159,6 +159,63 @@ def test_assemble_works_in_the_configured_bucket_for_our_keys_only(act_as):
     assert failed(assemble.handler(sqs(*lies), None)) == ["m0", "m1", "m2", "m3", "m4"]
 
 
+def page_wanted(thing: dict[str, Any], page: int = 1, **changes: Any) -> str:
+    detail = {"bucket": {"name": UPLOADS}, "object": thing, "page": page}
+    return event("buildpeer.documents", "Page Wanted", **detail | changes)
+
+
+def test_derive_makes_a_page_once_and_says_so_last(act_as, bucket, monkeypatch):
+    act_as("derive")
+    thing = bucket.put(new_key(), photo(3400, 200))
+    kept: list[str] = []
+    keep = aws.Aws.keep
+    monkeypatch.setattr(aws.Aws, "keep", lambda self, path, **how: kept.append(how["key"]) or keep(self, path, **how))
+    monkeypatch.setattr(aws.Aws, "announce", lambda *_, **__: pytest.fail("announced"))
+    assert derive.handler(sqs(page_wanted(thing), page_wanted(thing)), None) == FINE
+    place = f"{thing['key']}/{thing['version-id']}/page-1"
+    assert kept == [f"{place}.webp", f"{place}.pmtiles", f"{place}.json"]
+    told = json.loads(bucket.s3.get_object(Bucket=DERIVED, Key=f"{place}.json")["Body"].read())
+    tiles = bucket.s3.get_object(Bucket=DERIVED, Key=f"{place}.pmtiles")
+    assert told["reason"] == "" and told["picture"]["width"] == 1600
+    assert told["tiles"] == {"width": 3400, "height": 200, "size": tiles["ContentLength"]}
+    assert tiles["ContentType"] == "application/vnd.pmtiles"
+
+
+def test_derive_says_why_there_is_no_page_and_ends_what_is_gone(act_as, bucket):
+    act_as("derive")
+    thing = bucket.put(new_key(), photo()[:2000])
+    never = thing | {"key": new_key()}
+    assert derive.handler(sqs(page_wanted(thing), page_wanted(never)), None) == FINE
+    key = f"{thing['key']}/{thing['version-id']}/page-1.json"
+    told = json.loads(bucket.s3.get_object(Bucket=DERIVED, Key=key)["Body"].read())
+    assert told == {"picture": None, "tiles": None, "reason": "image_damaged"}
+
+
+def test_derive_makes_pages_of_the_configured_bucket_only(act_as, bucket):
+    act_as("derive")
+    thing = bucket.put(new_key(), photo())
+    lies = [page_wanted(thing, bucket={"name": DERIVED}), page_wanted(thing, 0), page_wanted(thing, page="one")]
+    assert failed(derive.handler(sqs(*lies), None)) == ["m0", "m1", "m2"]
+
+
+def test_what_a_file_is_found_by_travels_with_its_facts(act_as, bucket, bus):
+    act_as("derive")
+    model = b"ISO-10303-21;\nHEADER;\nFILE_SCHEMA(('IFC4'));\nENDSEC;\nDATA;\n"
+    model += b"#1=IFCPROJECT('0YvctVUKr0kugbFTf53O9L',$,'Torre',$);\nENDSEC;\nEND-ISO-10303-21;\n"
+    thing = bucket.put(new_key(), model)
+    assert derive.handler(sqs(scanned(thing)), None) == FINE
+    (found,) = bus.details(thing["key"], "File Derived")
+    assert (found["icon"], found["text"], found["media"]["model"]["project"]) == ("model", "Torre", "Torre")
+
+
+def test_an_archive_that_cant_be_looked_into_is_not_clean(act_as, bucket, bus):
+    act_as("scan")
+    thing = bucket.put(new_key(), b"Rar!\x1a\x07\x01\0" + bytes(60))
+    assert scan.handler(sqs(created(thing)), None) == FINE
+    (found,) = bus.details(thing["key"], "File Scanned")
+    assert (found["verdict"], found["reason"]) == ("unscannable", "archive_unsupported")
+
+
 def test_derive_leaves_alone_what_is_not_clean(act_as, bucket, monkeypatch):
     act_as("derive")
     thing = bucket.put(new_key(), photo())

@@ -122,7 +122,7 @@ def face(answer: httpx.Response, asked: Iterable[str]) -> tuple[Any, ...]:
     """All that an answer tells but for what was asked and what no two answers have in common."""
     text = unquote(answer.text)
     for word in asked:
-        text = text.replace(word, "·")
+        text = text.replace(word, "·") if len(word) > 1 else text  # but for numbers
     headers = {name: _OWN.sub("·", value) for name, value in answer.headers.items()}
     headers = {name: value for name, value in headers.items() if name not in ("date", "x-request-id", "ratelimit")}
     if answer.is_success:  # the fractions of its times vary in length

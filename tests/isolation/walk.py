@@ -305,6 +305,8 @@ class Walk:
         """An id of this kind: one's own about half the time, else anybody's. Raises KeyError for an unknown kind."""
         if name == "challenge":
             return self.tokens.challenge(UUID(ids["device_id"]), now=clock.now())
+        if name == "number":
+            return "1"
         if name == "email":
             return f"{self._any(name, rights).partition('@')[0]}@example.test"
         if name == "device_id" and "person_id" in ids and self.rng.random() < 0.7:
@@ -352,6 +354,7 @@ class Walk:
             "to": lambda: "2120-01-01T00:00:00Z",
             "state": lambda: rng.choice(["requested", "ready", "cancelled"]),
             "format": lambda: rng.choice(["csv", "json"]),
+            "q": lambda: ids["text"],
             "limit": lambda: str(rng.choice([1, 7, 200])),
             "cursor": lambda: rng.choice(self.cursors[route]),
         }

@@ -137,7 +137,35 @@ def test_the_environment_is_what_was_given(make, monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="needs Linux and the right to unshare")
 def test_no_network(make):
     child = make(limits=Limits(network=False))
-    assert json.loads(child.call(b"interfaces", timeout_s=10)) == ["lo"]
+    names = [line.split(b":")[0].strip() for line in child.call(b"interfaces", timeout_s=10).splitlines()[2:]]
+    assert names == [b"lo"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the filter for calls is Linux's")
+def test_no_socket_and_no_other_program_even_without_root(make):
+    # tracing is as a rule nobody's right without root
+    assert {"internet", "unix", "pair", "program", "exec"} <= set(json.loads(make().call(b"escape", timeout_s=10)))
+    child = make(limits=Limits(network=False))
+    assert json.loads(child.call(b"escape", timeout_s=10)) == []
+    assert child.call(b"fine", timeout_s=10) == b"fine"
+
+
+def test_cpu_is_limited_for_each_request_alone(make):
+    child = make(limits=Limits(cpu_s=1))
+    pid = child.call(b"pid", timeout_s=10)
+    started = time.monotonic()
+    with pytest.raises(ChildTimeoutError, match="CPU"):
+        child.call(b"hang", timeout_s=60)
+    assert time.monotonic() - started < 20
+    for _ in range(5):
+        assert child.call(b"spin", timeout_s=10) == b"spun"  # 0.6 s each: three seconds in one process
+    assert child.call(b"pid", timeout_s=10) != pid
+
+
+def test_open_files_are_limited(make):
+    child = make(limits=Limits(memory_bytes=2 * 1024**3))
+    with pytest.raises(ChildCrashedError, match="Too many open files"):
+        child.call(b"files", timeout_s=10)
 
 
 def test_a_child_that_cant_start_is_nobodys_fault(make):

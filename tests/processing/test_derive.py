@@ -204,7 +204,7 @@ def test_a_bomb_that_must_be_held_hits_the_limit(tmp_path):
         (b"", "application/octet-stream"),
         (b"x", "application/octet-stream"),
         (b"just some text, in a file\n" * 10, "application/octet-stream"),
-        (b"PK\x03\x04" + bytes(40), "application/zip"),
+        (b"Rar!\x1a\x07\x01\0" + bytes(40), "application/vnd.rar"),
         (b"\0\0\0\x18ftypisom\0\0\0\0", None),
         (b"II*\0\x10\0\0\0CR\x02\0" + bytes(20), "image/x-canon-cr2"),
         (b"GIF89a" + bytes(20), "image/gif"),

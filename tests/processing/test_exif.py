@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from buildpeer.processing.exif import (
     EXIF_IFD,
+    GPS_DATE,
     GPS_IFD,
+    GPS_TIME,
     LATITUDE,
     LATITUDE_REF,
     LONGITUDE,
@@ -200,3 +202,25 @@ def test_a_damaged_blob_never_raises_and_never_lies_about_ranges(changes, cut):
         assert found.latitude is None or abs(found.latitude) <= 90
         assert found.longitude is None or abs(found.longitude) <= 180
         assert found.camera is None or (found.camera.isprintable() and len(found.camera) <= 100)
+
+
+def gps_time(date: str, *time: tuple[int, int], order: str = "<") -> datetime | None:
+    return read_exif(make(order=order, gps={GPS_DATE: text(date), GPS_TIME: fractions(order, *time)})).gps_at
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_satellites_time_is_utc(order):
+    found = gps_time("2026:11:23", (13, 1), (30, 1), (5900, 100), order=order)
+    assert found == datetime(2026, 11, 23, 13, 30, 59, tzinfo=UTC)
+
+
+def test_a_satellites_time_that_makes_no_sense_is_none():
+    for date, time in (
+        ("", ((1, 1), (2, 1), (3, 1))),
+        ("2026:11:23", ((25, 1), (0, 1), (0, 1))),
+        ("2026:11:23", ((1, 1), (2, 1), (4_000_000_000, 1))),
+        ("2026:11:23", ((1, 0), (2, 1), (3, 1))),
+        ("2026:11:23", ((1, 1), (2, 1))),
+        ("1980:01:06", ((0, 1), (0, 1), (0, 1))),
+    ):
+        assert gps_time(date, *time) is None, (date, time)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.processing import zoo
 
 import buildpeer.processing
 from buildpeer.processing.scanners import (
@@ -195,8 +196,8 @@ def test_no_clamd_says_nothing_of_the_file(tmp_path):
 
 
 def test_the_setting_chooses():
-    assert isinstance(scanner_for(""), YaraScanner)
-    assert isinstance(scanner_for("127.0.0.1:3310"), ClamdScanner)
+    assert isinstance(scanner_for("")._scanner, YaraScanner)
+    assert isinstance(scanner_for("127.0.0.1:3310")._scanner, ClamdScanner)
 
 
 @pytest.fixture(scope="module")
@@ -235,3 +236,23 @@ def test_real_clamd(tmp_path, clamd):
     assert scanner.scan(write(tmp_path, b"")) == ScanOutcome("clean", "clamav")
     assert scanner.scan(write(tmp_path, os.urandom(1_500_000))).verdict == "clean"
     assert scanner.scan(write(tmp_path, bytes(30_000_000))).reason == "too_large_to_scan"
+
+
+def test_real_clamd_never_passes_what_it_was_too_large_to_look_at(tmp_path, clamd):
+    scanner = scanner_for(clamd)
+    try:
+        huge = write(tmp_path, zoo.zeros_zip(1100))
+        assert scanner.scan(huge).verdict == "unscannable"
+        for data, reason in (
+            (zoo.zeros_zip(201), "archive_too_large"),
+            (zoo.encrypted_zip(), "archive_encrypted"),
+            (zoo.matryoshka(5), "archive_too_deep"),
+        ):
+            found = scanner.scan(write(tmp_path, data))
+            # clamd is asked first, and may have a reason of its own
+            assert found.verdict == "unscannable" and found.reason in (reason, "scan_limits_exceeded")
+        for data in (zoo.packed(("a.com", EICAR)), zoo.deflated_pdf(EICAR)):
+            assert scanner.scan(write(tmp_path, data)).verdict == "infected"
+        assert scanner.scan(write(tmp_path, zoo.docx())).verdict == "clean"
+    finally:
+        scanner.stop()

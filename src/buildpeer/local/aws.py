@@ -210,6 +210,8 @@ def policies(
         + _allow(["s3:ListBucketVersions", "s3:ListBucketMultipartUploads"], [f"arn:aws:s3:::{uploads}"])
         + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{derived}"])
     )
+    # derive asks whether a page is made already, and must be told 404 if it isn't
+    look = _allow(["s3:GetObject"], [pictures]) + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{derived}"])
     everything = [f"arn:aws:sqs:{region}:{account}:{queue.name}" for queue in topology.queues]
     statements: dict[Person, list[dict[str, Any]]] = {
         "api": read
@@ -229,7 +231,7 @@ def policies(
         + consume(STATUS)
         + _allow(["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"], everything),
         "scan": read + consume(SCAN) + publish(facts.SOURCE_SCAN),
-        "derive": read + _allow(["s3:PutObject"], [pictures]) + consume(DERIVE) + publish(facts.SOURCE_DERIVE),
+        "derive": read + look + _allow(["s3:PutObject"], [pictures]) + consume(DERIVE) + publish(facts.SOURCE_DERIVE),
         "assemble": head
         + write
         + _allow(["s3:GetObject"], [pieces])
@@ -283,7 +285,7 @@ _CORS_RULE = {
     ],
     "AllowedMethods": ["PUT", "GET", "HEAD"],
     "AllowedHeaders": ["*"],
-    "ExposeHeaders": ["ETag", "x-amz-version-id"],
+    "ExposeHeaders": ["ETag", "x-amz-version-id", "Accept-Ranges", "Content-Range"],  # the last two for tiles
     "MaxAgeSeconds": 3600,
 }
 

@@ -291,6 +291,57 @@ REASONS: dict[str, dict[str, str]] = {
         "pt": "O desenho tem elementos demais para gerar uma prévia; o original foi guardado.",
         "en": "The drawing has too many elements for a preview; the original is kept.",
     },
+    "model_damaged": {
+        "es": "Al modelo IFC le falta una parte; se guardó el original.",
+        "pt": "Falta uma parte do modelo IFC; o original foi guardado.",
+        "en": "A part of the IFC model is missing; the original is kept.",
+    },
+    "model_too_complex": {
+        "es": "El modelo IFC es demasiado grande para leerlo aquí; se guardó el original.",
+        "pt": "O modelo IFC é grande demais para ser lido aqui; o original foi guardado.",
+        "en": "The IFC model is too large to be read here; the original is kept.",
+    },
+    "archive_damaged": {
+        "es": "El archivo comprimido está dañado; se guardó el original.",
+        "pt": "O arquivo compactado está danificado; o original foi guardado.",
+        "en": "The archive is damaged; the original is kept.",
+    },
+    "office_damaged": {
+        "es": "El documento de Office está dañado; se guardó el original.",
+        "pt": "O documento do Office está danificado; o original foi guardado.",
+        "en": "The Office document is damaged; the original is kept.",
+    },
+    "archive_encrypted": {
+        "es": "El archivo comprimido tiene contraseña, así que no se puede revisar en busca de virus y queda "
+        "bloqueado. Súbalo sin contraseña.",
+        "pt": "O arquivo compactado tem senha, por isso não pode ser verificado quanto a vírus e fica bloqueado. "
+        "Envie-o sem senha.",
+        "en": "The archive has a password, so it can't be checked for viruses and stays locked. Upload it without one.",
+    },
+    "archive_too_large": {
+        "es": "Lo que contiene el archivo comprimido es demasiado para revisarlo en busca de virus, así que queda "
+        "bloqueado. Suba los archivos por separado.",
+        "pt": "O arquivo compactado contém coisas demais para a verificação de vírus, por isso fica bloqueado. "
+        "Envie os arquivos separadamente.",
+        "en": "The archive holds too much to be checked for viruses, so it stays locked. Upload its files one by one.",
+    },
+    "archive_too_deep": {
+        "es": "Hay demasiados archivos comprimidos unos dentro de otros, así que no se pueden revisar en busca de "
+        "virus y quedan bloqueados.",
+        "pt": "Há arquivos compactados demais uns dentro dos outros, por isso não podem ser verificados quanto a vírus "
+        "e ficam bloqueados.",
+        "en": "There are too many archives within each other to be checked for viruses, so they stay locked.",
+    },
+    "archive_unreadable": {
+        "es": "El archivo comprimido está dañado, así que no se puede revisar en busca de virus y queda bloqueado.",
+        "pt": "O arquivo compactado está danificado, por isso não pode ser verificado quanto a vírus e fica bloqueado.",
+        "en": "The archive is damaged, so it can't be checked for viruses and stays locked.",
+    },
+    "archive_unsupported": {
+        "es": "Solo los ZIP se pueden revisar en busca de virus; este archivo queda bloqueado. Súbalo como ZIP.",
+        "pt": "Só arquivos ZIP podem ser verificados quanto a vírus; este fica bloqueado. Envie-o como ZIP.",
+        "en": "Only ZIP archives can be checked for viruses; this one stays locked. Upload it as a ZIP.",
+    },
     "no_preview_for_dwg": {
         "es": "Los DWG no tienen vista previa; se guardó el original. Para verlo aquí, suba también el PDF o el DXF.",
         "pt": "Arquivos DWG não têm prévia; o original foi guardado. Para vê-lo aqui, envie também o PDF ou o DXF.",

@@ -207,6 +207,20 @@ class Storage:
             raise
         return StoredObject(found.get("VersionId", ""), found["ContentLength"], found["ETag"].strip('"'))
 
+    async def read(self, *, bucket: str, key: str, most: int) -> bytes | None:
+        """The first `most` bytes of an object's newest version, or None when there is none.
+
+        S3 says 403 of what isn't there to who may not list the bucket, so that counts as none too.
+        """
+        try:
+            found = await self._call("get_object", Bucket=bucket, Key=key, Range=f"bytes=0-{most - 1}")
+        except botocore.exceptions.ClientError as exc:
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] in (403, 404):
+                return None
+            raise
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, found["Body"].read)
+
     async def holds(self, *, bucket: str, key: str, version_id: str) -> bool:
         """Whether S3 has this very version for us; what we may not look at is as good as gone."""
         try:

@@ -7,6 +7,7 @@ replaced.
 
 import contextlib
 import ctypes
+import errno
 import importlib
 import os
 import resource
@@ -25,9 +26,23 @@ import msgspec
 START_TIMEOUT_S = 60.0
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MAX_FILE_BYTES = 256 * 1024 * 1024  # no file that a limited child writes may grow larger
+MAX_OPEN_FILES = 128
 
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+# What a child without a network is refused by the kernel itself: a socket of any kind, another program, a look into
+# another process, and the door around all of these (io_uring). By machine: its number in a filter, and the calls
+# socket, socketpair, execve, execveat, ptrace, process_vm_readv, process_vm_writev, io_uring_setup
+# (arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux).
+_REFUSED = {
+    "x86_64": (0xC000003E, (41, 53, 59, 322, 101, 310, 311, 425)),
+    "aarch64": (0xC00000B7, (198, 199, 221, 281, 117, 270, 271, 425)),
+}
+_SECCOMP_MODE_FILTER = 2
+_LOAD, _EQUALS, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # of the filter's language (linux/bpf_common.h)
+_CALL_AT, _MACHINE_AT = 0, 4  # in what a filter is given (struct seccomp_data)
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
+_X32 = 0x40000000  # the same calls by other numbers
 
 Target = Callable[[bytes], bytes]
 
@@ -51,10 +66,12 @@ class ChildStartError(OSError):
 class Limits(msgspec.Struct, frozen=True):
     """What a child may have.
 
-    Address space in bytes (0: all of it), and the network or none (where Linux lets us).
+    Address space in bytes (0: all of it), seconds of CPU for one request (0: any), and a network or none. Without one
+    it can start no other program either. All but memory and CPU need Linux.
     """
 
     memory_bytes: int = 0
+    cpu_s: float = 0
     network: bool = True
 
 
@@ -108,8 +125,9 @@ class Child:
             self._calls += 1
             try:
                 answer = _exchange(process, request, time.monotonic() + timeout_s)
-            except ChildError:
-                self._end()
+            except ChildError as exc:
+                if self._end() == -signal.SIGXCPU:
+                    raise ChildTimeoutError("Too much CPU") from exc
                 raise
             if not answer.ok:
                 self._end()
@@ -149,14 +167,15 @@ class Child:
             raise ChildStartError(f"{self._target}: {exc}") from exc
         return process
 
-    def _end(self) -> None:
-        if process := self._process:
-            self._process = None
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe:
-                    pipe.close()
+    def _end(self) -> int | None:
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        process.kill()  # which changes nothing for one that has died of something else
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
+        return process.wait()
 
 
 def minimal_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -227,6 +246,7 @@ def serve(argv: list[str]) -> None:
     _limit(start.limits)
     _put(answers, b"")  # ready
     while header := requests.read(4):
+        _limit_cpu(start.limits.cpu_s)
         _put(answers, msgspec.msgpack.encode(_answer(target, requests.read(*struct.unpack("!I", header)))))
 
 
@@ -269,13 +289,51 @@ def _limit(limits: Limits) -> None:
     if limits.memory_bytes:
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
         resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_OPEN_FILES, MAX_OPEN_FILES))
     if sys.platform != "linux":
         return
-    libc = ctypes.CDLL(None)
+    libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if not limits.network:  # as root, or else as nobody in a namespace of our own; where neither is allowed, go without
-        with contextlib.suppress(OSError):
-            _ = libc.unshare(_CLONE_NEWNET) and libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    if limits.network:
+        return
+    # As root, or else as nobody in a namespace of our own. Where neither is allowed, the filter below is what there is.
+    with contextlib.suppress(OSError):
+        _ = libc.unshare(_CLONE_NEWNET) and libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    _refuse_calls(libc)
+
+
+def _limit_cpu(seconds: float) -> None:
+    """Have Linux end us (SIGXCPU) should this request take more; what earlier ones took doesn't count."""
+    if seconds:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        most = int(used.ru_utime + used.ru_stime + seconds) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (most, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def _refuse_calls(libc: ctypes.CDLL) -> None:
+    """Give up, for ever, the calls that a reader of files never needs; raises OSError where Linux takes no filter.
+
+    See seccomp(2): a program of 8-byte instructions looks at every call's machine and number.
+    """
+    machine = os.uname().machine
+    if machine not in _REFUSED:
+        return
+    number, calls = _REFUSED[machine]
+    last = len(calls) + 5  # where what is refused ends; jumps count from the next instruction
+    rules = [
+        (_LOAD, 0, 0, _MACHINE_AT),
+        (_EQUALS, 0, last - 2, number),
+        (_LOAD, 0, 0, _CALL_AT),
+        (_AT_LEAST, last - 4, 0, _X32),
+        *((_EQUALS, last - 5 - place, 0, call) for place, call in enumerate(calls)),
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _REFUSE),
+    ]
+    program = b"".join(struct.pack("=HBBI", *rule) for rule in rules)
+    held = ctypes.create_string_buffer(program, len(program))
+    filters = struct.pack("@HP", len(rules), ctypes.addressof(held))
+    if libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, filters, 0, 0):
+        raise OSError(ctypes.get_errno(), "No filter for calls")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a clean file gives besides its hash and type: pictures of it, and what it says of itself.
+"""What a clean file gives besides its hash and type: pictures, its words, and what it says of itself.
 
 The file is read by a child process (`reader`), since a reader of untrusted files may crash, hang or be taken
 over: it has no credentials and no network, and what goes wrong there costs this file its pictures and nothing
@@ -10,21 +10,26 @@ from pathlib import Path
 
 import msgspec
 
-from buildpeer.facts import Media
+from buildpeer.facts import Media, PageMade, PagePicture
 from buildpeer.processing.children import Child, ChildCrashedError, ChildTimeoutError, Limits, minimal_env
 from buildpeer.processing.identify import (
     AVIF,
+    DOCX,
     DWG,
     DXF,
     HEIC,
     HEIF,
+    IFC,
     JPEG,
     PDF,
     PNG,
+    PPTX,
     TIFF,
     WEBP,
-    autocad_version,
+    XLSX,
+    ZIP,
     content_type_of,
+    version_of,
 )
 
 CRASHED = "parser_crashed"
@@ -36,14 +41,23 @@ PDF_ENCRYPTED = "pdf_encrypted"
 DRAWING_DAMAGED = "drawing_damaged"
 DRAWING_EMPTY = "drawing_empty"
 DRAWING_TOO_COMPLEX = "drawing_too_complex"
+MODEL_DAMAGED = "model_damaged"
+MODEL_TOO_COMPLEX = "model_too_complex"
+ARCHIVE_DAMAGED = "archive_damaged"
+OFFICE_DAMAGED = "office_damaged"
 NO_DWG = "no_preview_for_dwg"
 NO_PREVIEW = "no_preview_for_type"
 
+PREVIEW_PX, THUMBNAIL_PX = 1600, 400
 PREVIEW = "preview.webp"
 THUMBNAIL = "thumbnail.webp"
+PAGE = "page.webp"
+TILES = "page.pmtiles"
 MEDIA = "media.json"  # what the child tells before it decodes
 MAX_MEDIA_BYTES = 64 * 1024
-# the types that previews are made of, and the module of this package that reads them
+TILES_START = b"PMTiles\x03"
+MAX_TEXT_BYTES = 96 * 1024  # it travels in an event, which holds 256 KB
+# the types that are looked into, and the module of this package that reads them
 READERS = {
     JPEG: "pictures",
     PNG: "pictures",
@@ -54,7 +68,13 @@ READERS = {
     AVIF: "heif",
     PDF: "pdf",
     DXF: "dxf",
+    IFC: "ifc",
+    ZIP: "archive",
+    DOCX: "office",
+    XLSX: "office",
+    PPTX: "office",
 }
+SHOWN = frozenset(("pictures", "heif", "pdf", "dxf"))  # those of the readers that make pictures
 MEMORY_BYTES = 2 * 1024**3
 FILES_PER_CHILD = 200  # a leak in a decoder never grows for long
 
@@ -74,14 +94,19 @@ class Derived(msgspec.Struct, frozen=True):
     thumbnail: Picture | None = None
     preview: Picture | None = None
     reason: str = ""
+    text: str = ""
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What the child is asked: a file, its type by content, and the folder for the pictures."""
+    """What the child is asked: a file, its type by content, and the folder for the pictures.
+
+    `page` counts from 1; 0 asks for the file as a whole.
+    """
 
     path: str
     content_type: str
     folder: str
+    page: int = 0
 
 
 class Deriver:
@@ -112,7 +137,7 @@ class Deriver:
                 "XDG_CACHE_HOME": os.devnull,
             }
         )
-        limits = Limits(memory_bytes=memory_bytes, network=False)
+        limits = Limits(memory_bytes=memory_bytes, cpu_s=timeout_s, network=False)
         self.child = Child(target, env=env, limits=limits, max_calls=files_per_child)
 
     def derive(self, path: Path, *, content_type: str, folder: Path) -> Derived:
@@ -121,10 +146,9 @@ class Deriver:
         Never raises for what is wrong with the file: that is the reason. Raises ChildStartError when there is
         no child.
         """
-        if content_type == DWG:
-            return Derived(media=Media(format_version=_dwg_version(path)), reason=NO_DWG)
         if content_type not in READERS:
-            return Derived(reason=NO_PREVIEW)
+            media = Media(format_version=version_of(path))
+            return Derived(media=media, reason=NO_DWG if content_type == DWG else NO_PREVIEW)
         (folder / MEDIA).unlink(missing_ok=True)
         request = msgspec.json.encode(Request(str(path), content_type, str(folder)))
         try:
@@ -136,9 +160,43 @@ class Deriver:
         made = _is_made(derived.preview, folder / PREVIEW) and _is_made(derived.thumbnail, folder / THUMBNAIL)
         return derived if made else Derived(reason=CRASHED)
 
+    def page(self, path: Path, *, content_type: str, folder: Path, number: int) -> PageMade:
+        """Put `page.webp` (longest side 1600 px), and `page.pmtiles` if there is more to see, into a folder.
+
+        Never raises for what is wrong with the file: that is the reason. Raises ChildStartError when there is
+        no child.
+        """
+        if READERS.get(content_type) not in SHOWN:
+            return PageMade(reason=NO_PREVIEW)
+        request = msgspec.json.encode(Request(str(path), content_type, str(folder), number))
+        try:
+            made = msgspec.json.decode(self.child.call(request, timeout_s=self._timeout_s), type=PageMade)
+        except ChildTimeoutError:
+            return PageMade(reason=TIMED_OUT)
+        except (ChildCrashedError, msgspec.DecodeError):
+            return PageMade(reason=CRASHED)
+        whole = _is_made(made.picture, folder / PAGE) and (
+            made.tiles is None or _is_file(folder / TILES, made.tiles.size, TILES_START)
+        )
+        return made if whole else PageMade(reason=CRASHED)
+
     def stop(self) -> None:
         """End the child."""
         self.child.stop()
+
+
+def searchable(text: str) -> str:
+    """What a file is found by: its text if that is short enough, or else each of its words once, as far as they go."""
+    words = text.replace("\0", " ").split()
+    whole = " ".join(words)
+    if len(whole.encode()) > MAX_TEXT_BYTES:
+        whole = " ".join(dict.fromkeys(words))
+    return whole.encode("utf-8", "replace")[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
+
+
+def shown(text: object, *, most: int = 100) -> str:
+    """A name that a file gives, as one line for people to read."""
+    return "".join(c if c.isprintable() else " " for c in str(text)).strip()[:most]
 
 
 def tell(media: Media, folder: Path) -> None:
@@ -156,15 +214,15 @@ def _told(folder: Path) -> Media:
         return Media()
 
 
-def _dwg_version(path: Path) -> str | None:
-    with path.open("rb") as file:
-        return autocad_version(file.read(6).decode("ascii", "replace"))
-
-
-def _is_made(picture: Picture | None, path: Path) -> bool:
+def _is_made(picture: Picture | PagePicture | None, path: Path) -> bool:
     """Whether a picture is what the child says: a file of its own, not a link to one of ours."""
     if picture is None:
         return True
-    if path.is_symlink() or not path.is_file():
+    return _is_file(path, picture.size, b"RIFF") and content_type_of(path) == WEBP
+
+
+def _is_file(path: Path, size: int, start: bytes) -> bool:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != size:
         return False
-    return path.stat().st_size == picture.size and content_type_of(path) == WEBP
+    with path.open("rb") as file:
+        return file.read(len(start)) == start

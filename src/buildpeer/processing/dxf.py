@@ -24,10 +24,11 @@ from ezdxf.layouts.layout import Layout
 from ezdxf.lldxf.const import DXFError
 from ezdxf.math import BoundingBox2d
 
-from buildpeer.facts import Media
-from buildpeer.processing.derive import DRAWING_DAMAGED, DRAWING_EMPTY, DRAWING_TOO_COMPLEX, Derived, tell
+from buildpeer.facts import Media, PageMade
+from buildpeer.processing.derive import DRAWING_DAMAGED, DRAWING_EMPTY, DRAWING_TOO_COMPLEX, PREVIEW_PX, Derived, tell
 from buildpeer.processing.identify import autocad_version
-from buildpeer.processing.pictures import PREVIEW_PX, keep
+from buildpeer.processing.pictures import keep
+from buildpeer.processing.tiles import keep_page
 
 MAX_BYTES = 48 * 1024 * 1024  # ezdxf holds some thirty times as much
 MAX_ENTITIES = 100_000  # drawn ones: a block counts every time it's inserted
@@ -35,6 +36,8 @@ MAX_SVG_CHARS = 24_000_000
 TIME_S = 15.0  # for ezdxf; librsvg takes a few more seconds for the longest SVG
 HATCH_S = 2
 SHEET_MM = 400
+SVG_DPI = 72  # libvips's own
+ZOOM_PX = 6400  # four times the preview
 TAIL_BYTES = 1024
 NARROWEST = 0.1  # of the longest side: a lone line is shown as a line, not as a row of pixels
 FILLS = ("HATCH", "MPOLYGON", "SOLID", "TRACE", "WIPEOUT")
@@ -61,11 +64,23 @@ def render(path: Path, *, content_type: str, folder: Path) -> Derived:
             media = Media(format_version=autocad_version(drawing.dxfversion))
             tell(media, folder)
             svg = _draw(drawing)
-        return keep(_pixels(svg), media, folder) if svg else Derived(media=media, reason=DRAWING_EMPTY)
+        return keep(_pixels(svg, PREVIEW_PX), media, folder) if svg else Derived(media=media, reason=DRAWING_EMPTY)
     except (_TooComplexError, MemoryError):
         return Derived(media=media, reason=DRAWING_TOO_COMPLEX)
     except Exception:  # ezdxf raises nearly anything over a drawing that makes no sense
         return Derived(media=media, reason=DRAWING_DAMAGED)
+
+
+def page(path: Path, *, content_type: str, folder: Path, number: int) -> PageMade:
+    """See Deriver.page; may crash, hang, or fill the memory."""
+    try:
+        with _time_limit(TIME_S):
+            svg = _draw(_read(path))
+        return keep_page(_pixels(svg, ZOOM_PX), folder)
+    except (_TooComplexError, MemoryError):
+        return PageMade(reason=DRAWING_TOO_COMPLEX)
+    except Exception:  # as above
+        return PageMade(reason=DRAWING_DAMAGED)
 
 
 class _Pen(Frontend):
@@ -134,14 +149,15 @@ def _layouts(drawing: Drawing) -> Iterator[Layout]:
             yield drawing.paperspace(name)
 
 
-def _pixels(svg: str) -> pyvips.Image:
+def _pixels(svg: str, longest_px: int) -> pyvips.Image:
     if len(svg) > MAX_SVG_CHARS:
         raise _TooComplexError
     pyvips.operation_block_set("VipsForeignLoadSvg", False)
     try:
-        image = pyvips.Image.svgload_buffer(svg.encode(), unlimited=True, dpi=25.4 * PREVIEW_PX / SHEET_MM)
+        scale = longest_px / (SHEET_MM / 25.4 * SVG_DPI)
+        image = pyvips.Image.svgload_buffer(svg.encode(), unlimited=True, scale=scale).copy_memory()
         image = image.flatten(background=[255])
-        return image.thumbnail_image(PREVIEW_PX, height=PREVIEW_PX, size="down").copy_memory()
+        return image.thumbnail_image(longest_px, height=longest_px, size="down").copy_memory()
     finally:
         pyvips.operation_block_set("VipsForeignLoadSvg", True)
 

@@ -19,7 +19,7 @@ EXIF_IFD: Final = 0x8769
 GPS_IFD: Final = 0x8825
 TIME_ORIGINAL: Final = 0x9003
 OFFSET_ORIGINAL: Final = 0x9011
-LATITUDE_REF, LATITUDE, LONGITUDE_REF, LONGITUDE = 1, 2, 3, 4
+LATITUDE_REF, LATITUDE, LONGITUDE_REF, LONGITUDE, GPS_TIME, GPS_DATE = 1, 2, 3, 4, 7, 29
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 9: 4, 10: 8}  # bytes per value, by TIFF type
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
@@ -33,12 +33,13 @@ Field = tuple[int, bytes]
 
 
 class Exif(msgspec.Struct, frozen=True):
-    """What was read: `captured_at` has a zone only when the camera gave one.
+    """What was read: `captured_at` has a zone only when the camera gave one, `gps_at` is in UTC.
 
     Degrees are WGS 84, south and west < 0.
     """
 
     captured_at: datetime | None = None
+    gps_at: datetime | None = None
     latitude: float | None = None
     longitude: float | None = None
     camera: str | None = None
@@ -55,7 +56,8 @@ def read_exif(blob: bytes | mmap) -> Exif:
     if latitude is None or longitude is None or (latitude, longitude) == (0, 0):
         latitude = longitude = None  # half a place is none, and 0, 0 is a phone without a fix
     return Exif(
-        captured_at=_moment(_text(photo, TIME_ORIGINAL), _text(photo, OFFSET_ORIGINAL)),
+        captured_at=_moment(_text(photo, TIME_ORIGINAL), _zone(_text(photo, OFFSET_ORIGINAL))),
+        gps_at=_gps_moment(_text(gps, GPS_DATE), tiff.rationals(gps, GPS_TIME)),
         latitude=latitude,
         longitude=longitude,
         camera=_camera(_text(main, MAKE), _text(main, MODEL)),
@@ -114,7 +116,14 @@ def _text(fields: Mapping[int, Field], tag: int) -> str:
     return "".join(c for c in raw.decode("utf-8", "replace") if c.isprintable()).strip()
 
 
-def _moment(text: str, offset: str) -> datetime | None:
+def _gps_moment(date: str, time: list[float] | None) -> datetime | None:
+    if not time or len(time) != 3 or max(time) >= 61:
+        return None
+    hour, minute, second = (int(part) for part in time)  # of seconds, phones write fractions too
+    return _moment(f"{date} {hour}:{minute}:{second}", UTC)
+
+
+def _moment(text: str, zone: timezone | None) -> datetime | None:
     # "2026:11:23 10:30:00" by the book; phones also write dashes, slashes and a T
     found = _MOMENT.match(text)
     if not found:
@@ -123,7 +132,7 @@ def _moment(text: str, offset: str) -> datetime | None:
     if year not in _YEARS:
         return None
     try:
-        return datetime(year, month, day, hour, minute, second, tzinfo=_zone(offset))
+        return datetime(year, month, day, hour, minute, second, tzinfo=zone)
     except ValueError:
         return None
 

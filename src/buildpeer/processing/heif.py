@@ -12,13 +12,17 @@ import pi_heif
 import pyvips
 from PIL import AvifImagePlugin, Image
 
+from buildpeer.facts import PageMade
 from buildpeer.processing.derive import DAMAGED, TOO_LARGE, Derived, tell
 from buildpeer.processing.identify import AVIF
 from buildpeer.processing.pictures import MAX_PIXELS, ORIENTATIONS, keep, media_of, out_of_memory, shrink
+from buildpeer.processing.tiles import MAX_PX, keep_page
 
 MAX_BOXES = 1000
 MAX_BYTES = 128 * 1024 * 1024  # both readers hold the whole file
 ORIENTATION = 0x0112
+# whatever the two readers and libvips raise over a file; their documents name these
+_FAULTS = (pyvips.Error, ValueError, EOFError, SyntaxError, RuntimeError, OSError, LookupError, MemoryError)
 
 pi_heif.options.DECODE_THREADS = 1  # as everywhere in a child: functions share the cores
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -52,9 +56,19 @@ def render(path: Path, *, content_type: str, folder: Path) -> Derived:
         if width * height > MAX_PIXELS:
             return msgspec.structs.replace(derived, reason=TOO_LARGE)
         return keep(shrink(_pixels(photo)), media, folder)
-    # whatever the two readers and libvips raise over a file; their documents name these
-    except (pyvips.Error, ValueError, EOFError, SyntaxError, RuntimeError, OSError, LookupError, MemoryError) as exc:
+    except _FAULTS as exc:
         return msgspec.structs.replace(derived, reason=TOO_LARGE) if out_of_memory(exc) else derived
+
+
+def page(path: Path, *, content_type: str, folder: Path, number: int) -> PageMade:
+    """See Deriver.page; may crash, hang, or fill the memory."""
+    try:
+        photo = _open_avif(path) if content_type == AVIF else _open_heic(path)
+        if path.stat().st_size > MAX_BYTES or photo.size[0] * photo.size[1] > MAX_PIXELS:
+            return PageMade(reason=TOO_LARGE)
+        return keep_page(shrink(_pixels(photo), MAX_PX), folder)
+    except _FAULTS as exc:
+        return PageMade(reason=TOO_LARGE if out_of_memory(exc) else DAMAGED)
 
 
 def _is_whole(path: Path) -> bool:

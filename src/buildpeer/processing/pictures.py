@@ -7,15 +7,24 @@ from typing import Any
 import msgspec
 import pyvips
 
-from buildpeer.facts import Media
-from buildpeer.processing.derive import DAMAGED, PREVIEW, THUMBNAIL, TOO_LARGE, Derived, Picture, tell
+from buildpeer.facts import Media, PageMade
+from buildpeer.processing.derive import (
+    DAMAGED,
+    PREVIEW,
+    PREVIEW_PX,
+    THUMBNAIL,
+    THUMBNAIL_PX,
+    TOO_LARGE,
+    Derived,
+    Picture,
+    tell,
+)
 from buildpeer.processing.exif import read_exif
 from buildpeer.processing.identify import JPEG, PNG, TIFF, WEBP
+from buildpeer.processing.tiles import MAX_PX, keep_page
 
 MAX_PIXELS = 200_000_000  # twice the largest phone camera
 MAX_SCAN_PIXELS = 600_000_000  # an A0 plan scanned at 600 dpi; libvips streams it
-PREVIEW_PX = 1600
-THUMBNAIL_PX = 400
 ORIENTATIONS = range(1, 9)
 SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
 
@@ -41,9 +50,23 @@ def render(path: Path, *, content_type: str, folder: Path) -> Derived:
         tell(media, folder)
         if header.width * header.height > (MAX_SCAN_PIXELS if content_type == TIFF else MAX_PIXELS):
             return Derived(media=media, reason=TOO_LARGE)
-        return keep(_shrink(path, header), media, folder)
+        return keep(_shrink(str(path), header, PREVIEW_PX), media, folder)
     except pyvips.Error as exc:
         return Derived(media=media, reason=TOO_LARGE if out_of_memory(exc) else DAMAGED)
+
+
+def page(path: Path, *, content_type: str, folder: Path, number: int) -> PageMade:
+    """See Deriver.page; may crash, hang, or fill the memory."""
+    try:
+        source = f"{path}[page={number - 1}]" if content_type == TIFF else str(path)
+        header = pyvips.Image.new_from_file(source, access="sequential")
+        if header.get("vips-loader") != LOADERS[content_type]:
+            return PageMade(reason=DAMAGED)
+        if header.width * header.height > (MAX_SCAN_PIXELS if content_type == TIFF else MAX_PIXELS):
+            return PageMade(reason=TOO_LARGE)
+        return keep_page(_shrink(source, header, MAX_PX), folder)
+    except pyvips.Error as exc:
+        return PageMade(reason=TOO_LARGE if out_of_memory(exc) else DAMAGED)
 
 
 def media_of(width: int, height: int, *, orientation: int, exif: bytes | mmap) -> Media:
@@ -55,16 +78,17 @@ def media_of(width: int, height: int, *, orientation: int, exif: bytes | mmap) -
         width=width,
         height=height,
         captured_at=found.captured_at,
+        gps_at=found.gps_at,
         latitude=found.latitude,
         longitude=found.longitude,
         camera=found.camera,
     )
 
 
-def shrink(image: pyvips.Image) -> pyvips.Image:
-    """The upright preview in sRGB, in memory, of pixels decoded elsewhere; raises pyvips.Error."""
+def shrink(image: pyvips.Image, longest_px: int = PREVIEW_PX) -> pyvips.Image:
+    """The upright picture in sRGB, in memory, of pixels decoded elsewhere; raises pyvips.Error."""
     return image.thumbnail_image(
-        PREVIEW_PX, height=PREVIEW_PX, size="down", output_profile="srgb", fail_on="error"
+        longest_px, height=longest_px, size="down", fail_on="error", **_conversion(image)
     ).copy_memory()
 
 
@@ -109,14 +133,20 @@ def _exif(header: pyvips.Image) -> bytes:
     return blob if isinstance(blob, bytes) else b""
 
 
-def _shrink(path: Path, header: pyvips.Image) -> pyvips.Image:
-    """The upright preview in sRGB, in memory: the only time that the file is decoded."""
-    # Most photos are plain sRGB and say nothing of it; converting those too took three times as long as the rest.
-    plain = header.interpretation == "srgb" and not header.get_typeof("icc-profile-data")
-    convert: dict[str, Any] = {} if plain else {"output_profile": "srgb"}
+def _shrink(source: str, header: pyvips.Image, longest_px: int) -> pyvips.Image:
+    """The upright picture in sRGB, in memory: the only time that the file is decoded."""
     return pyvips.Image.thumbnail(
-        str(path), PREVIEW_PX, height=PREVIEW_PX, size="down", fail_on="error", **convert
+        source, longest_px, height=longest_px, size="down", fail_on="error", **_conversion(header)
     ).copy_memory()
+
+
+def _conversion(image: pyvips.Image) -> dict[str, Any]:
+    """How libvips is asked for sRGB.
+
+    Most photos are plain sRGB and say nothing of it; converting those too took three times as long as the rest.
+    """
+    plain = image.interpretation == "srgb" and not image.get_typeof("icc-profile-data")
+    return {} if plain else {"output_profile": "srgb"}
 
 
 def _save(image: pyvips.Image, path: Path, *, quality: int) -> Picture:

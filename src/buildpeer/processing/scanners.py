@@ -1,8 +1,9 @@
 """Scanners for malware behind one port: embedded YARA-X rules, or a clamd somewhere.
 
-A scanner says "clean" only when it has looked at every byte. Whatever it could not look at is "unscannable",
-with a reason; when the scanner itself can't be reached it raises ScannerUnavailableError, since that says
-nothing of the file.
+What lies within an archive is unpacked under limits of ours by a child process without credentials (`unpacking`),
+since whoever may say "clean" parses nothing. A scanner says "clean" only when it has looked at every byte. Whatever
+it could not look at is "unscannable", with a reason; when the scanner itself can't be reached it raises
+ScannerUnavailableError, since that says nothing of the file.
 """
 
 import contextlib
@@ -20,6 +21,9 @@ import msgspec
 import yara_x
 
 from buildpeer.facts import Verdict
+from buildpeer.processing.children import Child, ChildCrashedError, ChildTimeoutError, Limits, minimal_env
+from buildpeer.processing.identify import OLE, PDF, content_type_of
+from buildpeer.processing.unpacking import CLOSED, UNPACKED, Request, Within
 
 CHUNK = 64 * 1024
 
@@ -27,6 +31,9 @@ TOO_LARGE = "too_large_to_scan"
 TIMED_OUT = "scan_timeout"
 LIMITS = "scan_limits_exceeded"
 FAILED = "scan_failed"
+
+MEMORY_BYTES = 1024**3
+FILES_PER_CHILD = 200
 
 Source = Path | IO[bytes]
 
@@ -58,9 +65,62 @@ class Scanner(Protocol):
         ...
 
 
-def scanner_for(clamd: str, *, timeout_s: float = 50.0) -> Scanner:
+def scanner_for(clamd: str, *, timeout_s: float = 50.0) -> "DeepScanner":
     """The scanner that the setting `clamd` asks for: its address, or nothing for the embedded one."""
-    return ClamdScanner(clamd, timeout_s=timeout_s) if clamd else YaraScanner(timeout_s=timeout_s)
+    if clamd:
+        return DeepScanner(ClamdScanner(clamd, timeout_s=timeout_s), timeout_s=timeout_s)
+    return DeepScanner(YaraScanner(timeout_s=timeout_s), rules=_embedded_text(), timeout_s=timeout_s)
+
+
+class DeepScanner:
+    """Another scanner, and before it a look into archives, and with `rules` of YARA-X into PDFs too.
+
+    The thread that scans first must outlive it (see Child).
+    """
+
+    name = "buildpeer"
+
+    def __init__(self, scanner: Scanner, *, rules: str = "", timeout_s: float = 50.0) -> None:
+        """`timeout_s` is for a file and all within; `rules` are for a scanner that looks into nothing itself."""
+        self._scanner = scanner
+        self._rules = rules
+        self._timeout_s = timeout_s
+        limits = Limits(memory_bytes=MEMORY_BYTES, cpu_s=timeout_s, network=False)
+        target = "buildpeer.processing.unpacking:answer"
+        self.child = Child(target, env=minimal_env(), limits=limits, max_calls=FILES_PER_CHILD)
+
+    def scan(self, source: Source) -> ScanOutcome:
+        """See Scanner.scan; raises ChildStartError too, when there is no child to look into an archive."""
+        deadline = time.monotonic() + self._timeout_s
+        with _as_path(source) as path:
+            outcome = self._scanner.scan(path)
+            if outcome.verdict == "infected" or not self._is_deep(path):
+                return outcome
+            within = self._look(path, max(1.0, deadline - time.monotonic()))
+        if within.infected:
+            return ScanOutcome("infected", outcome.scanner, within.infected)
+        if within.reason and outcome.verdict == "clean":
+            return ScanOutcome("unscannable", self.name, within.reason)
+        return outcome
+
+    def stop(self) -> None:
+        """End the child."""
+        self.child.stop()
+
+    def _is_deep(self, path: Path) -> bool:
+        kind = content_type_of(path)
+        return kind in (OLE, *UNPACKED, *CLOSED) or (kind == PDF and bool(self._rules))
+
+    def _look(self, path: Path, timeout_s: float) -> Within:
+        with tempfile.TemporaryDirectory(prefix="buildpeer-within-") as folder:
+            request = Request(str(path), folder, self._rules, int(timeout_s))
+            try:
+                answer = self.child.call(msgspec.json.encode(request), timeout_s=timeout_s)
+                return msgspec.json.decode(answer, type=Within)
+            except ChildTimeoutError:
+                return Within(reason=TIMED_OUT)
+            except (ChildCrashedError, msgspec.DecodeError):
+                return Within(reason=FAILED)
 
 
 class YaraScanner:
@@ -95,8 +155,8 @@ class ClamdScanner:
     """A clamd, spoken to by INSTREAM (https://docs.clamav.net/manual/Usage/Scanning.html#clamd), bytes
     streamed.
 
-    clamd calls clean what its own limits made it skip inside an archive: set MaxFileSize and MaxScanSize as
-    high as the largest file, and AlertExceedsMax on.
+    clamd calls clean what its own limits made it skip inside an archive: set StreamMaxLength and MaxFileSize to 200M or
+    more and MaxScanSize to 1000M, which no archive exceeds that DeepScanner lets through, and AlertExceedsMax on.
     """
 
     name = "clamav"
@@ -186,7 +246,11 @@ def _left(deadline: float) -> float:
 
 @cache
 def _embedded_rules() -> yara_x.Rules:
-    return yara_x.compile(files("buildpeer.processing").joinpath("eicar.yar").read_text())
+    return yara_x.compile(_embedded_text())
+
+
+def _embedded_text() -> str:
+    return files("buildpeer.processing").joinpath("eicar.yar").read_text()
 
 
 @contextlib.contextmanager

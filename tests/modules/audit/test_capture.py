@@ -39,7 +39,7 @@ async def state(admin: asyncpg.Connection) -> tuple[int, ...]:
 async def test_no_role_changes_or_removes_what_is_in_the_trail(
     company: Company, admin: asyncpg.Connection, role: str, statement: str
 ) -> None:
-    """Most lack the right; the owner of the tables has no policy to do it, so it reaches no row but of an erased tenant."""
+    """Most lack the right; the owner of the tables has no policy to do it but for erased tenants: it reaches no row."""
     await admin.fetchval("select audit.seal($1)", company.tenant_id)
     before = await state(admin)
     transaction = admin.transaction()

@@ -37,11 +37,14 @@ class Linked:
         self.first, self.second = first["upload_id"], second
         self.key, self.version = first["key"], first["version"]
         self.picture = f"{self.key}/{self.version}/thumbnail.webp"
+        self.page = f"{self.key}/{self.version}/page-3.pmtiles"  # which no row names
 
     def there(self) -> tuple[bool, bool]:
         """Whether S3 has the original and its picture."""
         original = exists(self.stack, BUCKET, self.key, VersionId=self.version)
-        return original, exists(self.stack, DERIVED, self.picture)
+        pictures = {exists(self.stack, DERIVED, key) for key in (self.picture, self.page)}
+        assert len(pictures) == 1
+        return original, pictures.pop()
 
 
 @pytest.fixture
@@ -50,7 +53,8 @@ async def linked(http, worker_db, company, stack) -> Linked:
     first = await arrive(http, worker_db, company, caller, photo)
     [result] = await open_files(http, company, caller, declare(photo), project=company.school)
     pair = Linked(stack, company, caller, first, result["upload"]["document_id"])
-    stack.ministack.client("s3").put_object(Bucket=DERIVED, Key=pair.picture, Body=b"picture")
+    for key in (pair.picture, pair.page):
+        stack.ministack.client("s3").put_object(Bucket=DERIVED, Key=key, Body=b"picture")
     return pair
 
 

@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import hashlib
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +10,8 @@ import httpx
 import msgspec
 import pytest
 from tests.conftest import Company, declare
+from tests.modules.uploads import arriving
+from tests.modules.uploads.arriving import open_files, tell
 
 from buildpeer.platform.ids import new_id
 
@@ -320,3 +323,36 @@ async def test_a_problem_is_told_in_the_callers_language(http, company) -> None:
     assert told == "O arquivo é grande demais: o limite para este tipo é de 50 MiB."
     missing = await http.get(f"/v1/uploads/{uuid4()}", headers=headers | {"accept-language": "es-CL"})
     assert missing.json()["detail"] == "No existe, o no está entre lo que usted puede ver."
+
+
+async def test_what_a_phone_says_of_a_photo_reaches_its_document(http, worker_db, company: Company) -> None:
+    caller, content = await company.hire(), uuid4().bytes
+    said = {"captured_at": "2026-11-23T07:30:05-06:00", "latitude": 19.43, "longitude": -99.13}
+    [result] = await open_files(http, company, caller, declare(content, **said))
+    version = await arriving.put(http, result, content)
+    await tell(worker_db, company, result["upload"], version, "derived", "scanned", "created")
+    path = f"/v1/documents/{result['upload']['upload_id']}"
+    shown = (await http.get(path, headers=company.bearer(caller))).json()
+    assert datetime.fromisoformat(shown["captured_at"]) == datetime.fromisoformat(said["captured_at"])
+    assert [shown[name] for name in ("captured_from", "latitude", "longitude", "located_from")] == [
+        "client",
+        19.43,
+        -99.13,
+        "client",
+    ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"captured_at": "2026-11-23T07:30:05"},
+        {"captured_at": "yesterday"},
+        {"latitude": 3.0},
+        {"latitude": 91.0, "longitude": 0.0},
+        {"latitude": 0.0, "longitude": -181.0},
+    ],
+)
+async def test_what_a_phone_says_must_make_sense(http, company: Company, said: dict[str, Any]) -> None:
+    caller = await company.hire()
+    [result] = await open_files(http, company, caller, declare(b"x", **said))
+    assert (result["verdict"], result["problem"]["code"]) == ("rejected", "invalid")

@@ -17,7 +17,7 @@ from buildpeer.platform.telemetry import configure_logging
 from buildpeer.processing.identify import CHUNK, copy_and_hash
 
 _GONE = ("NoSuchKey", "NoSuchVersion", "404")
-_FOREVER = "private, max-age=31536000, immutable"  # a version's pictures never change
+_FOREVER = "private, max-age=31536000, immutable"  # what is made of a version never changes
 
 
 class PublishError(RuntimeError):
@@ -66,14 +66,14 @@ class Aws:
             sha256,
         )
 
-    def keep_picture(self, path: Path, *, key: str) -> None:
-        """Put a WebP file into the derived bucket, again if need be; raises botocore's errors."""
+    def keep(self, path: Path, *, key: str, content_type: str) -> None:
+        """Put a file into the derived bucket, again if need be; raises botocore's errors."""
         with path.open("rb") as file:
             self._s3.put_object(
                 Bucket=self.settings.derived_bucket,
                 Key=key,
                 Body=file,
-                ContentType="image/webp",
+                ContentType=content_type,
                 CacheControl=_FOREVER,
             )
 

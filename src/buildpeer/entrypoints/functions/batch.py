@@ -71,7 +71,10 @@ def read_event(body: str | bytes) -> Event:
 
 
 def location_of(event: Event) -> Location:
-    """The object version that an event of S3, our scanner, GuardDuty or uploads is about; raises UnknownEventError."""
+    """The object version that an event is about, be it S3's, our scanner's, GuardDuty's, or an order.
+
+    Raises UnknownEventError.
+    """
     try:
         match event.source, event.detail_type:
             case facts.SOURCE_S3, facts.OBJECT_CREATED:
@@ -83,6 +86,9 @@ def location_of(event: Event) -> Location:
             case facts.SOURCE_UPLOADS, facts.PART_WANTED:
                 wanted = msgspec.json.decode(event.detail, type=facts.PartWanted)
                 return _location(wanted.bucket, wanted.object, clean=None)
+            case facts.SOURCE_DOCUMENTS, facts.PAGE_WANTED:
+                page = msgspec.json.decode(event.detail, type=facts.PageWanted)
+                return _location(page.bucket, page.object, clean=None)
             case facts.SOURCE_GUARDDUTY, facts.GUARDDUTY_RESULT:
                 result = msgspec.json.decode(event.detail, type=_GuardDutyResult)
                 place, clean = result.s3_object_details, result.scan_result_details.scan_result_status

@@ -1,15 +1,20 @@
-"""The function derive: a clean verdict in, pictures into the derived bucket, "File Derived" out."""
+"""The function derive: a clean verdict in, pictures into the derived bucket, "File Derived" out.
+
+Or "Page Wanted" in, the page's picture and tiles into the derived bucket, and at last the word that they are there.
+"""
 
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from buildpeer import facts
 from buildpeer.entrypoints.functions.aws import Fetched, aws
 from buildpeer.entrypoints.functions.batch import Event, Location, UnknownEventError, run_batch
-from buildpeer.processing.derive import PREVIEW, THUMBNAIL, Derived, Deriver, Picture
-from buildpeer.processing.identify import content_type_of
+from buildpeer.processing.derive import PAGE, PREVIEW, THUMBNAIL, TILES, Derived, Deriver, Picture
+from buildpeer.processing.identify import PMTILES, WEBP, content_type_of, icon_of
 from buildpeer.wiring import DERIVE
 
 
@@ -22,9 +27,11 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def derive(event: Event, location: Location) -> str:
     """Make one version's pictures, announce what it is, and return the outcome; twice gives the same twice.
 
-    A verdict other than clean is left alone. Raises GoneError, UnknownEventError, ChildStartError, and what
-    S3 and the bus raise.
+    Or one page of it, which is announced to nobody (see `make_page`). A verdict other than clean is left alone.
+    Raises GoneError, UnknownEventError, ChildStartError, and what S3 and the bus raise.
     """
+    if event.detail_type == facts.PAGE_WANTED:
+        return make_page(event, location)
     if location.clean is None:
         raise UnknownEventError(event.detail_type)
     if not location.clean:
@@ -39,6 +46,33 @@ def derive(event: Event, location: Location) -> str:
     return derived.reason or "derived"
 
 
+def make_page(event: Event, location: Location) -> str:
+    """Make what is wanted of one page, once, and return the outcome; what says so is written when all is there.
+
+    Raises GoneError, UnknownEventError, ChildStartError, and what S3 raises.
+    """
+    number = msgspec.json.decode(event.detail, type=facts.PageWanted).page
+    if number < 1 or location.bucket != aws().settings.uploads_bucket:
+        raise UnknownEventError(f"page {number} in {location.bucket}")
+
+    def key(ending: str) -> str:
+        return facts.page_key(location.key, location.version_id, number, ending)
+
+    if aws().size_of(aws().settings.derived_bucket, key("json")) is not None:
+        return "there"
+    with tempfile.TemporaryDirectory(prefix="buildpeer-derive-") as folder:
+        path, told = Path(folder, "file"), Path(folder, "page.json")
+        aws().fetch(location, path)
+        made = _deriver().page(path, content_type=content_type_of(path), folder=Path(folder), number=number)
+        if made.picture:
+            aws().keep(Path(folder, PAGE), key=key("webp"), content_type=WEBP)
+        if made.tiles:
+            aws().keep(Path(folder, TILES), key=key("pmtiles"), content_type=PMTILES)
+        told.write_bytes(msgspec.json.encode(made))
+        aws().keep(told, key=key("json"), content_type="application/json")
+    return made.reason or "page"
+
+
 def _keep(fetched: Fetched, content_type: str, derived: Derived, folder: Path) -> facts.FileDerived:
     return facts.FileDerived(
         bucket=fetched.bucket,
@@ -49,6 +83,8 @@ def _keep(fetched: Fetched, content_type: str, derived: Derived, folder: Path) -
         thumbnail=_keep_picture(fetched.object, derived.thumbnail, folder / THUMBNAIL),
         preview=_keep_picture(fetched.object, derived.preview, folder / PREVIEW),
         reason=derived.reason,
+        icon=icon_of(content_type),
+        text=derived.text,
     )
 
 
@@ -56,7 +92,7 @@ def _keep_picture(original: facts.Object, picture: Picture | None, path: Path) -
     if picture is None:
         return None
     key = f"{original.key}/{original.version_id or 'null'}/{path.name}"
-    aws().keep_picture(path, key=key)
+    aws().keep(path, key=key, content_type=WEBP)
     return facts.Rendition(
         bucket=aws().settings.derived_bucket,
         key=key,

@@ -8,7 +8,7 @@ from typing import Any
 from buildpeer import facts
 from buildpeer.entrypoints.functions.aws import aws
 from buildpeer.entrypoints.functions.batch import Event, Location, UnknownEventError, run_batch
-from buildpeer.processing.scanners import Scanner, scanner_for
+from buildpeer.processing.scanners import DeepScanner, scanner_for
 from buildpeer.wiring import SCAN
 
 
@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def scan(event: Event, location: Location) -> str:
     """Announce the verdict on one version and return it; the same event twice announces the same twice.
 
-    Raises GoneError, UnknownEventError, ScannerUnavailableError, and what S3 and the bus raise.
+    Raises GoneError, UnknownEventError, ScannerUnavailableError, ChildStartError, and what S3 and the bus raise.
     """
     if event.detail_type != facts.OBJECT_CREATED:
         raise UnknownEventError(event.detail_type)
@@ -41,5 +41,5 @@ def scan(event: Event, location: Location) -> str:
 
 
 @cache
-def _scanner() -> Scanner:
+def _scanner() -> DeepScanner:
     return scanner_for(aws().settings.clamd, timeout_s=SCAN.timeout_s - 10)

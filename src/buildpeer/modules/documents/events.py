@@ -4,6 +4,7 @@ from uuid import UUID
 
 import msgspec
 
+from buildpeer import facts, wiring
 from buildpeer.platform.messaging import LOG, Outgoing
 
 ADDED = "document.added"
@@ -27,3 +28,11 @@ def added(news: DocumentNews) -> Outgoing:
 def erased(news: DocumentNews) -> Outgoing:
     """The announcement that a document is gone."""
     return Outgoing(LOG, ERASED, {"version": 1, "document": news}, news.project_id)
+
+
+def page_wanted(bucket: str, key: str, version_id: str, size_bytes: int, page: int) -> Outgoing:
+    """The order to make a page, which somebody waits for: it never stands behind a kickoff."""
+    place = facts.Object(key, size_bytes, version_id=version_id)
+    wanted = facts.PageWanted(bucket=facts.Bucket(bucket), object=place, page=page)
+    queue = wiring.queue_name(wiring.DERIVE, "live")
+    return Outgoing(queue, "page", facts.event(facts.SOURCE_DOCUMENTS, facts.PAGE_WANTED, wanted))

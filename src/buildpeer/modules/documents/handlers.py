@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 
-from buildpeer.modules.documents import events, store
+from buildpeer.modules.documents import events, rules, store
+from buildpeer.modules.projects import facade as projects
 from buildpeer.modules.uploads.facade import LinkedFile, ReadyFile
 from buildpeer.platform.db import Transaction
 
 
 async def on_upload_ready(tx: Transaction, file: ReadyFile) -> None:
     """Make the document, and announce it, in the transaction that makes the upload ready; twice changes nothing."""
-    if await store.insert(tx, file):
+    project = await projects.find_project(tx, file.project_id)
+    capture = rules.captured(file.media, said=file.said_captured_at, zone=project.timezone)
+    location = rules.located(file.media, latitude=file.said_latitude, longitude=file.said_longitude)
+    if await store.insert(tx, file, capture, location):
         news = events.DocumentNews(file.upload_id, file.project_id, file.kind, file.name)
         await tx.announce([events.added(news)])
 

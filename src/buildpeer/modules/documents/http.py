@@ -1,15 +1,16 @@
 """Doors for documents."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from litestar import Controller, delete, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from buildpeer.facts import Media
+from buildpeer.facts import Icon, Media
 from buildpeer.modules.documents import service
+from buildpeer.modules.documents.rules import CapturedFrom, LocatedFrom
 from buildpeer.modules.documents.service import RenditionName
 from buildpeer.modules.documents.store import Document
 from buildpeer.platform.http import (
@@ -20,6 +21,7 @@ from buildpeer.platform.http import (
     LanguageDep,
     Limit,
     Page,
+    SettingsDep,
     StorageDep,
     page,
     read_cursor,
@@ -28,9 +30,15 @@ from buildpeer.platform.http import (
 from buildpeer.platform.messages import reason_text
 from buildpeer.platform.storage import SignedUrl
 
+PageState = Literal["ready", "making", "failed"]
+
 
 class DocumentView(msgspec.Struct, kw_only=True):
-    """A document as clients see it; `renditions`: what can be downloaded of it."""
+    """A document as clients see it; `renditions`: what can be downloaded of it; `icon`: for where there is no picture.
+
+    `captured_at` is from the camera that wrote its zone, from GPS, from the client that sent it, or from the camera's
+    clock in the project's zone: the first that there is, and `captured_from` says which. Likewise where it was taken.
+    """
 
     document_id: UUID
     project_id: UUID
@@ -43,6 +51,12 @@ class DocumentView(msgspec.Struct, kw_only=True):
     renditions: list[RenditionName]
     preview_reason: str | None
     preview_reason_text: str | None
+    icon: Icon
+    captured_at: datetime | None
+    captured_from: CapturedFrom | None
+    latitude: float | None
+    longitude: float | None
+    located_from: LocatedFrom | None
     created_by: UUID
     created_at: datetime
 
@@ -51,6 +65,28 @@ class Wanted(msgspec.Struct):
     """Which rendition to download."""
 
     rendition: RenditionName = "original"
+
+
+class PageView(msgspec.Struct, kw_only=True):
+    """A page: `ready`, `making` (ask again in a second or two), or `failed`, with a `reason`.
+
+    `tiles` is there when the page holds more than its picture shows: a PMTiles file (version 3, JPEG tiles of 512 px)
+    to be read by ranges; `tiles_width` and `tiles_height` are the pixels of its finest level.
+    """
+
+    number: int
+    state: PageState
+    label: str | None
+    sheet_size_mm: tuple[int, int] | None
+    reason: str | None
+    reason_text: str | None
+    picture: SignedUrl | None
+    width: int | None
+    height: int | None
+    tiles: SignedUrl | None
+    tiles_width: int | None
+    tiles_height: int | None
+    tiles_size_bytes: int | None
 
 
 class DocumentsController(Controller):
@@ -68,14 +104,16 @@ class DocumentsController(Controller):
         db: DatabaseDep,
         language: LanguageDep,
         project_id: Annotated[UUID | None, QueryParameter(name="project_id", required=False)] = None,
+        q: Annotated[str | None, QueryParameter(name="q", required=False, max_length=200)] = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> Page[DocumentView]:
-        """Documents that the caller may see, newest first."""
+        """Documents that the caller may see, newest first; with `q`, those whose name or text has all of its words."""
         found = await service.list_documents(
             db,
             caller=caller,
             project_id=project_id,
+            words=q,
             after=read_cursor(cursor, tuple[datetime, UUID]),
             limit=limit + 1,
         )
@@ -87,6 +125,29 @@ class DocumentsController(Controller):
     ) -> DocumentView:
         """A document and what is known of its content."""
         return _view(await service.get_document(db, caller=caller, document_id=document_id), language)
+
+    @get("/{document_id:uuid}/pages/{number:int}", summary="One page")
+    async def look_at_page(
+        self,
+        *,
+        document_id: FromPath[UUID],
+        number: FromPath[int],
+        caller: CallerDep,
+        db: DatabaseDep,
+        storage: StorageDep,
+        settings: SettingsDep,
+        language: LanguageDep,
+    ) -> PageView:
+        """A page of a PDF, drawing or picture, counted from 1, made when somebody first asks for it."""
+        found = await service.look_at(
+            db,
+            storage,
+            derived_bucket=settings.derived_bucket,
+            caller=caller,
+            document_id=document_id,
+            number=number,
+        )
+        return _page_view(found, language)
 
     @delete("/{document_id:uuid}", summary="Erase a document", opt=used_with("files", write="admin"))
     async def erase(self, document_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep) -> None:
@@ -124,6 +185,33 @@ def _view(document: Document, language: str) -> DocumentView:
         renditions=renditions,
         preview_reason=document.preview_reason or None,
         preview_reason_text=reason_text(document.preview_reason, language),
+        icon=document.icon,
+        captured_at=document.captured_at,
+        captured_from=document.captured_from,
+        latitude=document.latitude,
+        longitude=document.longitude,
+        located_from=document.located_from,
         created_by=document.created_by,
         created_at=document.created_at,
+    )
+
+
+def _page_view(found: service.Page, language: str) -> PageView:
+    media, made, place = found.document.media, found.made, found.number - 1
+    labels, sheets = media.page_labels or [], media.sheet_sizes_mm or []
+    picture, tiles = (made.picture, made.tiles) if made else (None, None)
+    return PageView(
+        number=found.number,
+        state="making" if made is None else "ready" if picture else "failed",
+        label=(labels[place] or None) if place < len(labels) else None,
+        sheet_size_mm=sheets[place] if place < len(sheets) else None,
+        reason=(made.reason or None) if made else None,
+        reason_text=reason_text(made.reason, language) if made else None,
+        picture=found.picture,
+        width=picture.width if picture else None,
+        height=picture.height if picture else None,
+        tiles=found.tiles,
+        tiles_width=tiles.width if tiles else None,
+        tiles_height=tiles.height if tiles else None,
+        tiles_size_bytes=tiles.size if tiles else None,
     )

@@ -5,7 +5,10 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from buildpeer.modules.documents import events, store
+import msgspec
+
+from buildpeer.facts import PageMade, page_key
+from buildpeer.modules.documents import events, rules, store
 from buildpeer.modules.documents.store import Document
 from buildpeer.modules.identity import facade as identity
 from buildpeer.platform.auth import Caller
@@ -13,7 +16,18 @@ from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.storage import SignedUrl, Storage
 
+MAX_PAGE_BYTES = 4096  # of what derive says of a page
 RenditionName = Literal["original", "preview", "thumbnail"]
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of a document; `made` is None while it isn't there yet."""
+
+    document: Document
+    number: int
+    made: PageMade | None = None
+    picture: SignedUrl | None = None
+    tiles: SignedUrl | None = None
 
 
 async def list_documents(
@@ -21,12 +35,13 @@ async def list_documents(
     *,
     caller: Caller,
     project_id: UUID | None,
+    words: str | None,
     after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> Sequence[Document]:
-    """Documents that the caller may see, newest first."""
+    """Documents that the caller may see, newest first; only those whose name or text has all of `words`."""
     async with db.transaction(caller.scope) as tx:
-        return await store.page(tx, project_id=project_id, after=after, limit=limit)
+        return await store.page(tx, project_id=project_id, words=words, after=after, limit=limit)
 
 
 async def get_document(db: Database, *, caller: Caller, document_id: UUID) -> Document:
@@ -50,6 +65,52 @@ async def download(
         signed = _sign(storage, document, rendition)
         await store.audit_download(tx, document, rendition)
     return signed
+
+
+async def look_at(
+    db: Database, storage: Storage, *, derived_bucket: str, caller: Caller, document_id: UUID, number: int
+) -> Page:
+    """A page, counted from 1: its picture and tiles, or the word that they are being made, which this call asks for.
+
+    The audit trail says who looked. Raises Problem not_found, also for what has no pages to show.
+    """
+    async with db.transaction(caller.scope) as tx:
+        document = _found(await store.by_id(tx, document_id))
+    if not rules.has_page(number, document.media, shown=document.preview is not None):
+        raise Problem("not_found")
+    made = await _made(storage, derived_bucket, document, number)
+    # S3 was asked in between, with no transaction open: the right to look is asked for once more
+    async with db.transaction(caller.scope) as tx:
+        _found(await store.by_id(tx, document_id))
+        if made is None:
+            order = events.page_wanted(document.bucket, document.key, document.version_id, document.size_bytes, number)
+            await tx.announce([order])
+            return Page(document, number)
+        await store.audit_download(tx, document, f"page {number}")
+
+    def sign(ending: str, content_type: str) -> SignedUrl:
+        return storage.sign_read(
+            bucket=derived_bucket,
+            key=page_key(document.key, document.version_id, number, ending),
+            version_id=None,
+            filename=f"{document.name}.{number}.{ending}",
+            content_type=content_type,
+        )
+
+    return Page(
+        document,
+        number,
+        made=made,
+        picture=sign("webp", "image/webp") if made.picture else None,
+        tiles=sign("pmtiles", "application/vnd.pmtiles") if made.tiles else None,
+    )
+
+
+async def _made(storage: Storage, bucket: str, document: Document, number: int) -> PageMade | None:
+    found = await storage.read(
+        bucket=bucket, key=page_key(document.key, document.version_id, number, "json"), most=MAX_PAGE_BYTES
+    )
+    return None if found is None else msgspec.json.decode(found, type=PageMade)
 
 
 async def erase(db: Database, *, caller: Caller, document_id: UUID) -> None:

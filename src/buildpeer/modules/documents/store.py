@@ -6,7 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from buildpeer.facts import Media, Rendition
+from buildpeer.facts import Icon, Media, Rendition
+from buildpeer.modules.documents.rules import Capture, CapturedFrom, LocatedFrom, Location, folded
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform.db import FIRST_PAGE, Transaction, record, records
 
@@ -29,17 +30,25 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail: Rendition | None
     preview: Rendition | None
     preview_reason: str
+    icon: Icon
+    captured_at: datetime | None
+    captured_from: CapturedFrom | None
+    latitude: float | None
+    longitude: float | None
+    located_from: LocatedFrom | None
     created_at: datetime
 
 
 _COLUMNS = """
 document_id, project_id, created_by, kind, name, size_bytes, content_type, sha256, bucket, key, version_id, media,
-thumbnail, preview, preview_reason, created_at
+thumbnail, preview, preview_reason, icon, captured_at, captured_from, latitude, longitude, located_from, created_at
 """
 INSERT = """
 insert into documents (tenant_id, document_id, project_id, created_by, kind, name, size_bytes, content_type, sha256,
-  bucket, key, version_id, media, thumbnail, preview, preview_reason, created_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+  bucket, key, version_id, media, thumbnail, preview, preview_reason, created_at, icon, captured_at, captured_from,
+  latitude, longitude, located_from, words)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+  to_tsvector('simple', $24))
 on conflict do nothing returning true
 """
 BY_ID = f"select {_COLUMNS} from documents where tenant_id = $1 and document_id = $2"  # noqa: S608
@@ -52,11 +61,21 @@ PAGE_OF_PROJECT = f"""
 select {_COLUMNS} from documents where tenant_id = $1 and project_id = $5 and (created_at, document_id) < ($2, $3)
 order by created_at desc, document_id desc limit $4
 """  # noqa: S608
+FOUND = f"""
+select {_COLUMNS} from documents where tenant_id = $1 and (created_at, document_id) < ($2, $3)
+  and words @@ websearch_to_tsquery('simple', $5)
+order by created_at desc, document_id desc limit $4
+"""  # noqa: S608
+FOUND_IN_PROJECT = f"""
+select {_COLUMNS} from documents where tenant_id = $1 and project_id = $6 and (created_at, document_id) < ($2, $3)
+  and words @@ websearch_to_tsquery('simple', $5)
+order by created_at desc, document_id desc limit $4
+"""  # noqa: S608
 ERASE = "delete from documents where tenant_id = $1 and document_id = $2 returning true"
 AUDIT = "select audit.record($1, $2, $3, $4, $5)"
 
 
-async def insert(tx: Transaction, file: ReadyFile) -> bool:
+async def insert(tx: Transaction, file: ReadyFile, capture: Capture, location: Location) -> bool:
     """Make the document of a ready file; False if it is there already."""
     return bool(
         await tx.value(
@@ -78,6 +97,13 @@ async def insert(tx: Transaction, file: ReadyFile) -> bool:
             file.preview,
             file.preview_reason,
             file.created_at,
+            file.icon,
+            capture.at,
+            capture.source,
+            location.latitude,
+            location.longitude,
+            location.source,
+            folded(f"{file.name} {file.text}"),
         )
     )
 
@@ -89,11 +115,21 @@ async def by_id(tx: Transaction, document_id: UUID) -> Document | None:
 
 
 async def page(
-    tx: Transaction, *, project_id: UUID | None, after: tuple[datetime, UUID] | None, limit: int
+    tx: Transaction,
+    *,
+    project_id: UUID | None,
+    words: str | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
 ) -> Sequence[Document]:
-    """Documents, newest first, after a time and id."""
+    """Documents, newest first, after a time and id; those with all these words, if any."""
     asked = (tx.tenant_id, *(after or FIRST_PAGE), limit)
-    rows = await (tx.all(PAGE_OF_PROJECT, *asked, project_id) if project_id else tx.all(PAGE, *asked))
+    if words:
+        asked = (*asked, folded(words))
+    if project_id:
+        rows = await tx.all(FOUND_IN_PROJECT if words else PAGE_OF_PROJECT, *asked, project_id)
+    else:
+        rows = await tx.all(FOUND if words else PAGE, *asked)
     return records(rows, Document)
 
 

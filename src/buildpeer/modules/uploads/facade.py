@@ -5,12 +5,15 @@ from uuid import UUID
 
 import msgspec
 
-from buildpeer.facts import Media, Rendition
+from buildpeer.facts import Icon, Media, Rendition
 from buildpeer.modules.uploads.rules import Upload
 
 
 class ReadyFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that is clean, verified and processed, bound to one object version."""
+    """A file that is clean, verified and processed, bound to one object version.
+
+    `said_captured_at`, `said_latitude` and `said_longitude` are its sender's words, `text` what it is found by.
+    """
 
     upload_id: UUID
     project_id: UUID
@@ -28,6 +31,11 @@ class ReadyFile(msgspec.Struct, frozen=True, kw_only=True):
     preview: Rendition | None
     preview_reason: str
     created_at: datetime
+    icon: Icon = "other"
+    text: str = ""
+    said_captured_at: datetime | None = None
+    said_latitude: float | None = None
+    said_longitude: float | None = None
 
 
 class LinkedFile(msgspec.Struct, frozen=True):
@@ -64,4 +72,9 @@ def ready_file(upload: Upload) -> ReadyFile:
         preview=derived.preview,
         preview_reason=derived.reason,
         created_at=upload.created_at,
+        icon=derived.icon,
+        text=upload.text,
+        said_captured_at=upload.captured_at,
+        said_latitude=upload.latitude,
+        said_longitude=upload.longitude,
     )

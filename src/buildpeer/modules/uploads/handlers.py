@@ -56,7 +56,12 @@ def _scanned(detail: msgspec.Raw) -> Known:
 
 def _derived(detail: msgspec.Raw) -> Known:
     fact = msgspec.json.decode(detail, type=facts.FileDerived)
-    return fact.bucket.name, fact.object.key, {"version_id": fact.object.version_id, "derived": fact}
+    known = {
+        "version_id": fact.object.version_id,
+        "derived": msgspec.structs.replace(fact, text=""),
+        "text": fact.text,
+    }
+    return fact.bucket.name, fact.object.key, known
 
 
 def _guardduty(detail: msgspec.Raw) -> Known:

@@ -61,7 +61,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class NewUpload(msgspec.Struct, frozen=True):
-    """What a client declares of a file that it wants to send; `sha256` in hex, `size_bytes` in bytes."""
+    """What a client declares of a file that it wants to send; `sha256` in hex, `size_bytes` in bytes.
+
+    `captured_at` (with its zone), `latitude` and `longitude` (WGS 84) are for a photo whose own words a phone has
+    stripped, or never wrote. They count only where the file says nothing.
+    """
 
     upload_id: UUID
     kind: Kind
@@ -69,6 +73,9 @@ class NewUpload(msgspec.Struct, frozen=True):
     size_bytes: int
     content_type: str
     sha256: str
+    captured_at: datetime | None = None
+    latitude: float | None = None
+    longitude: float | None = None
 
     @property
     def digest(self) -> bytes:
@@ -106,6 +113,10 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     erased_at: datetime | None = None
     sent_bytes: int = 0
     progressed_at: datetime | None = None
+    captured_at: datetime | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    text: str = ""
 
     @property
     def document(self) -> UUID | None:
@@ -210,6 +221,12 @@ def check_new(new: NewUpload) -> None:
         raise Problem("invalid", "content_type must look like image/jpeg")
     if not _SHA256.fullmatch(new.sha256):
         raise Problem("invalid", "sha256 must be 64 lower-case hex digits")
+    if new.captured_at is not None and new.captured_at.tzinfo is None:
+        raise Problem("invalid", "captured_at needs a time zone, such as -06:00")
+    if (new.latitude is None) != (new.longitude is None):
+        raise Problem("invalid", "latitude and longitude go together")
+    if not -90 <= (new.latitude or 0) <= 90 or not -180 <= (new.longitude or 0) <= 180:
+        raise Problem("invalid", "latitude is -90 to 90, longitude -180 to 180")
 
 
 def check_name(name: str) -> None:

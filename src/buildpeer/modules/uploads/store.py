@@ -7,19 +7,19 @@ from uuid import UUID
 import msgspec
 
 from buildpeer.facts import Rendition
-from buildpeer.modules.uploads.rules import NewUpload, Room, Storage, Upload
+from buildpeer.modules.uploads.rules import ENDS, NewUpload, Room, Storage, Upload
 from buildpeer.platform.db import FIRST_PAGE, Database, Transaction, record, records
 
 _COLUMNS = """
 upload_id, tenant_id, project_id, created_by, kind, name, size_bytes, content_type, sha256, lane, bucket, key, state,
 reason, multipart_id, version_id, verdict, scan_reason, scanner, derived, created_at, updated_at, redrives,
-document_id, erased_at, sent_bytes, progressed_at
+document_id, erased_at, sent_bytes, progressed_at, captured_at, latitude, longitude, text
 """
 INSERT = f"""
 insert into uploads (tenant_id, project_id, created_by, bucket, lane, upload_id, key, kind, name, size_bytes,
-  content_type, sha256)
+  content_type, sha256, captured_at, latitude, longitude)
 select $1, $2, $3, $4, $5, n.* from unnest($6::uuid[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::text[],
-  $12::bytea[]) as n
+  $12::bytea[], $13::timestamptz[], $14::float8[], $15::float8[]) as n
 on conflict do nothing
 returning {_COLUMNS}
 """  # noqa: S608 - built from constants of this file
@@ -60,7 +60,7 @@ returning {_COLUMNS}
 """  # noqa: S608
 SAVE = """
 update uploads set state = $3, reason = $4, version_id = $5, verdict = $6, scan_reason = $7, scanner = $8,
-  derived = $9, updated_at = $10, check_at = $11, redrives = $12
+  derived = $9, updated_at = $10, check_at = $11, redrives = $12, text = $13
 where tenant_id = $1 and upload_id = $2
 """
 CANCEL = f"""
@@ -160,6 +160,9 @@ async def insert(
         [n.size_bytes for n in new],
         [n.content_type for n in new],
         [n.digest for n in new],
+        [n.captured_at for n in new],
+        [n.latitude for n in new],
+        [n.longitude for n in new],
     )
     return records(rows, Upload)
 
@@ -218,7 +221,10 @@ async def stored(tx: Transaction, upload_id: UUID, *, now: datetime, check_at: d
 
 
 async def save(tx: Transaction, upload: Upload, *, now: datetime, check_at: datetime | None) -> None:
-    """Write what an upload has become; its row is locked by this transaction."""
+    """Write what an upload has become; its row is locked by this transaction.
+
+    The words of its file go on to the document; an upload that has ended keeps none.
+    """
     await tx.run(
         SAVE,
         upload.tenant_id,
@@ -233,6 +239,7 @@ async def save(tx: Transaction, upload: Upload, *, now: datetime, check_at: date
         now,
         check_at,
         upload.redrives,
+        "" if upload.state in ENDS else upload.text,
     )
 
 

@@ -122,9 +122,10 @@ async def delete_erased(db: Database, storage: Storage, *, limit: int = 100) -> 
 async def _delete_bytes(storage: Storage, erasure: Erasure) -> None:
     rules.place_of(erasure.key)  # whatever a row says, only what lies under keys of ours is ever deleted
     await storage.delete(bucket=erasure.bucket, key=erasure.key, version_id=erasure.version_id)
-    for picture in (erasure.thumbnail, erasure.preview):
-        if picture is not None and picture.key.startswith(f"{erasure.key}/"):
-            await storage.delete(bucket=picture.bucket, key=picture.key, version_id=None)
+    # beside the pictures that the row names lie those of pages, made since
+    for bucket in {picture.bucket for picture in (erasure.thumbnail, erasure.preview) if picture is not None}:
+        made = await storage.list_objects(bucket=bucket, prefix=f"{erasure.key}/{erasure.version_id}/")
+        await storage.delete_objects(bucket=bucket, keys=[each.key for each in made])
 
 
 def _places(buckets: Buckets) -> list[tuple[OrphanKind, Listing, str]]:
