@@ -1,0 +1,95 @@
+"""Every file ends as it should, whatever happens: seeded lives of the whole house.
+
+A failure prints its seed, and `BUILDPEER_SIMULATION_SEED=<seed> pytest tests/simulation` replays just that life.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+import structlog
+
+from buildpeer.local.stack import Stack
+from buildpeer.modules.uploads import rules, service
+from buildpeer.modules.uploads.service import settling, sweeping
+from buildpeer.platform import db as platform_db
+from buildpeer.platform import migrate
+from buildpeer.platform.auth import Tokens
+from tests.conftest import Company
+from tests.simulation.world import Places, Violation, World
+
+ONE = os.environ.get("BUILDPEER_SIMULATION_SEED")
+SEEDS = range(int(ONE), int(ONE) + 1) if ONE else range(300)
+GROUP = 15
+SECONDS_A_SEED = 30  # of which it takes a quarter of one
+CONNECTIONS = 24
+
+
+@pytest.fixture(scope="module")
+def quiet() -> Iterator[None]:
+    """The house logs every fault, and here faults are the point."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="module")
+async def places(stack: Stack, admin: asyncpg.Connection, quiet: None) -> AsyncIterator[Places]:
+    """A database of our own in the same Postgres: sweeper and relay look at everybody's rows."""
+    await admin.execute("create database simulation")
+    urls = [
+        stack.env(process)[f"BUILDPEER_{name}"].rpartition("/")[0] + "/simulation"
+        for process, name in (("admin", "ADMIN_DATABASE_URL"), ("api", "DATABASE_URL"), ("worker", "DATABASE_URL"))
+    ]
+    await migrate.migrate(urls[0], migrate.read())
+    for role in ("buildpeer_app", "buildpeer_worker"):
+        await admin.execute(f"alter role {role} in database simulation set synchronous_commit = off")
+    ours = await asyncpg.connect(urls[0], server_settings={"session_replication_role": "replica"})
+    settings = {"timezone": "UTC", "lock_timeout": "5000"}
+    pools: list[list[Any]] = []
+    for url in urls[1:]:
+        pools.append([await asyncpg.connect(url, server_settings=settings) for _ in range(CONNECTIONS)])
+        for connection in pools[-1]:
+            await platform_db._codecs(connection)
+    yield Places(ours, *pools)
+    for connection in [ours, *pools[0], *pools[1]]:
+        await connection.close()
+    await admin.execute("drop database simulation with (force)")
+
+
+Live = Callable[..., Any]
+
+
+@pytest.fixture
+def live(places: Places, tokens: Tokens, password_hash: str) -> Live:
+    """Lives one seed; gives what happened, line by line. Raises Violation."""
+
+    async def lived(seed: int) -> list[str]:
+        for table in ("outbox", "erasures", "documents", "uploads"):
+            await places.admin.execute(f"delete from {table}")
+        company = await Company(places.admin, tokens, password_hash).found()
+        caller = await company.hire()
+        world = World(seed, places, company, caller)
+        with pytest.MonkeyPatch.context() as patch:
+            world.build(patch)
+            try:
+                async with asyncio.timeout(SECONDS_A_SEED):
+                    await world.run()
+            except BaseException as exc:
+                exc.add_note("\n".join(world.scheduler.trace[-60:]))
+                exc.add_note(f"replay: BUILDPEER_SIMULATION_SEED={seed} pytest tests/simulation")
+                await world.abandon()
+                raise
+        return world.scheduler.trace
+
+    return lived
+
+
+@pytest.mark.parametrize("first", SEEDS[::GROUP])
+async def test_every_file_ends_as_it_should_whatever_happens(live: Live, first: int) -> None:
+    for seed in range(first, min(first + GROUP, SEEDS.stop)):
+        await live(seed)
