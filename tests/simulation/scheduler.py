@@ -37,13 +37,28 @@ class Process:
 
 
 _running: ContextVar[Process] = ContextVar("process")
+_flow: ContextVar["Flow"] = ContextVar("flow")
+
+
+class Flow:
+    """Who does something, named alike in every replay: whose child they are, and the how manieth."""
+
+    def __init__(self, name: tuple[int, ...] = ()) -> None:
+        self.name, self._children = name, 0
+
+    def child(self) -> "Flow":
+        self._children += 1
+        return Flow((*self.name, self._children))
 
 
 class Gate:
     """Somebody who waits to do something; without `work` they do it themselves."""
 
-    def __init__(self, process: Process, label: str, opened: Any, work: Callable[[], Any] | None) -> None:
+    def __init__(
+        self, process: Process, label: str, opened: Any, work: Callable[[], Any] | None, *, about: int = -1
+    ) -> None:
         self.process, self.label, self.opened, self.work = process, label, opened, work
+        self.place = (_flow.get().name, about, label)
 
 
 class Scheduler:
@@ -60,6 +75,8 @@ class Scheduler:
         self._statements: dict[int, bool] = {}  # by backend; whether it was seen to wait for a lock
         self.transactions = 0
         self._last: Process | None = None
+        self._root = Flow()
+        self.names: list[str] = []  # by which to tell those apart who do the same at once
         self._moved = asyncio.Event()
 
     # -- who runs ---------------------------------------------------------------------------------------------------
@@ -68,6 +85,7 @@ class Scheduler:
         """Run a coroutine as a part of a process."""
         context = copy_context()
         context.run(_running.set, process)
+        context.run(_flow.set, _flow.get(self._root).child())
         return self.loop.create_task(work, context=context)
 
     async def in_thread(self, work: Callable[[], Any]) -> Any:
@@ -115,6 +133,7 @@ class Scheduler:
 
     def step(self) -> None:
         """Open one gate; whoever holds a transaction open is likelier to go on."""
+        self.gates.sort(key=lambda gate: gate.place)  # whom Postgres lets go on first is not ours to say
         mine = [gate for gate in self.gates if gate.process is self._last]
         among = mine if mine and self.transactions and self.dice.random() < 0.6 else self.gates
         gate = self.dice.choice(among)
@@ -162,7 +181,12 @@ class Scheduler:
 
     # -- gates ------------------------------------------------------------------------------------------------------
 
-    async def gate(self, label: str) -> Callable[[], None]:
+    def about(self, *words: Any) -> int:
+        """Which of the names occurs."""
+        text = str(words)
+        return next((number for number, name in enumerate(self.names) if name in text), -1)
+
+    async def gate(self, label: str, *, about: int = -1) -> Callable[[], None]:
         """Wait for one's turn; gives what to call once it is done. Raises Crashed."""
         process = _running.get()
         if not process.alive:
@@ -170,7 +194,7 @@ class Scheduler:
         if self.calm:
             return lambda: None
         opened: asyncio.Future[str] = self.loop.create_future()
-        self.gates.append(Gate(process, label, opened, None))
+        self.gates.append(Gate(process, label, opened, None, about=about))
         fate = await opened
 
         def done() -> None:
@@ -191,15 +215,17 @@ class Scheduler:
         opened: Future[Any] = Future()
         opened.__dict__["in_thread"] = True
 
+        gate = Gate(process, label, opened, work)
+
         def waits() -> None:
             self._threads -= 1
-            self.gates.append(Gate(process, label, opened, work))
+            self.gates.append(gate)
             self._moved.set()
 
         self.loop.call_soon_threadsafe(waits)
         return opened.result()
 
-    def submit(self, label: str, work: Callable[[], Any]) -> Future[Any]:
+    def submit(self, label: str, work: Callable[[], Any], *, about: int = -1) -> Future[Any]:
         """Have something done in one's turn, and wait for it elsewhere."""
         process, opened = _running.get(), Future[Any]()
         if not process.alive:
@@ -210,7 +236,7 @@ class Scheduler:
             except Exception as exc:
                 opened.set_exception(exc)
         else:
-            self.gates.append(Gate(process, label, opened, work))
+            self.gates.append(Gate(process, label, opened, work, about=about))
         return opened
 
     @contextmanager
@@ -263,8 +289,10 @@ class Turns(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
         code = getattr(fn, "__closure__", None) or ()
-        names = [each.cell_contents for each in code if isinstance(each.cell_contents, str)]
-        return self._scheduler.submit(f"{self._service}.{names[0] if names else 'call'}", lambda: fn(*args))
+        said = [each.cell_contents for each in code]
+        operation = next((word for word in said if isinstance(word, str)), "call")
+        about = self._scheduler.about(*said)
+        return self._scheduler.submit(f"{self._service}.{operation}", lambda: fn(*args), about=about)
 
 
 class Pool:
@@ -287,6 +315,7 @@ class Connection:
 
     def __init__(self, scheduler: Scheduler, real: asyncpg.Connection) -> None:
         self._scheduler, self._real, self._pid = scheduler, real, real.get_server_pid()
+        self._about = -1
 
     async def fetch(self, sql: str, *args: Any) -> Any:
         return await self._run(sql, self._real.fetch, *args)
@@ -301,7 +330,8 @@ class Connection:
         return await self._run(sql, self._real.execute, *args)
 
     async def _run(self, sql: str, method: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        done = await self._scheduler.gate(" ".join(sql.split()[:4]))
+        self._about = max(self._about, self._scheduler.about(*args))
+        done = await self._scheduler.gate(" ".join(sql.split()[:4]), about=self._about)
         with self._scheduler.statement(self._pid):
             found = await method(sql, *args)
         self._scheduler.commits += not self._real.is_in_transaction()
@@ -316,7 +346,7 @@ class Connection:
         with self._scheduler.transaction():
             try:
                 yield
-                done = await self._scheduler.gate("commit")
+                done = await self._scheduler.gate("commit", about=self._about)
             except BaseException:
                 with self._scheduler.statement(self._pid):
                     await real.rollback()

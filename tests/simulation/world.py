@@ -66,6 +66,7 @@ class File:
     """One file of one phone, and what happens to it."""
 
     def __init__(self, dice: random.Random, twin: "File | None") -> None:
+        self.dice = random.Random(dice.getrandbits(64))  # its phone's own: two may throw at the same moment
         self.fate = dice.choice(["sent"] * 6 + ["cancelled", "abandoned", "lied", "infected"])
         self.chunked = self.fate in ("lied",) or dice.random() < 0.6
         size = dice.choice([1, CELL, 3 * CELL + 7, PART_CELLS * CELL, 2 * PART_CELLS * CELL + CELL + 5])
@@ -124,6 +125,7 @@ class World:
         for _ in range(self.dice.choice([1, 2, 2, 3])):
             twin = self.dice.choice(self.files) if self.files and self.dice.random() < 0.15 else None
             self.files.append(File(self.dice, twin))
+        self.scheduler.names = [str(file.upload_id) for file in self.files]
         self.processes: dict[str, Process] = {}
         self.turns: dict[str, asyncio.Task[Any]] = {}
         self.jumps = self.wipes = 0
@@ -238,7 +240,7 @@ class World:
                     raise
                 return
             except (Crashed, Lost):
-                if not self.scheduler.calm and self.dice.random() < 0.15:
+                if not self.scheduler.calm and file.dice.random() < 0.15:
                     return  # it is never seen again
 
     async def _send(self, file: File) -> None:
@@ -256,7 +258,7 @@ class World:
         )
         if opened.verdict == "duplicate" or opened.upload.state in ENDS:
             return
-        if file.fate == "abandoned" and self.dice.random() < 0.5:
+        if file.fate == "abandoned" and file.dice.random() < 0.5:
             return
         if not file.chunked and file.parts == 1:
             url = opened.put or await self.ask(lambda: uploads.sign_whole(self.db, self.storage, **self.named(file)))
@@ -312,7 +314,7 @@ class World:
             at = gap.offset
             while at < gap.end:
                 end = min(gap.end, layout.part_range(len(file.content), layout.part_of(at)).end)
-                length = min(end - at, self.dice.choice([1, 2, 4]) * CELL)
+                length = min(end - at, file.dice.choice([1, 2, 4]) * CELL)
                 found.append(Range(at, length))
                 at += length
         return found
@@ -395,7 +397,8 @@ class World:
 
     async def run(self) -> None:
         """A storm, then calm; what must hold is looked at all the time and at the end."""
-        phones = [asyncio.create_task(self.phone(file)) for file in self.files]
+        # not a process that could die: each of its lives is one
+        phones = [self.scheduler.start(Process("person"), self.phone(file)) for file in self.files]
         seen = 0
         for step in range(STORM_STEPS):
             await self.scheduler.settle()
