@@ -29,7 +29,9 @@ Now = Callable[[], datetime]
 
 def refusal(code: str, status: int, operation: str = "") -> ClientError:
     """What boto3 raises."""
-    return ClientError({"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)  # type: ignore[arg-type]
+    return ClientError(
+        {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation
+    )  # type: ignore[arg-type]
 
 
 class Pages:
@@ -415,10 +417,10 @@ class Events:
 
 def _matches(pattern: Any, value: Any) -> bool:
     if isinstance(pattern, dict):
-        return isinstance(value, dict) and all(name in value and _matches(p, value[name]) for name, p in pattern.items())
-    return any(
-        str(value).startswith(each["prefix"]) if isinstance(each, dict) else value == each for each in pattern
-    )
+        return isinstance(value, dict) and all(
+            name in value and _matches(p, value[name]) for name, p in pattern.items()
+        )
+    return any(str(value).startswith(each["prefix"]) if isinstance(each, dict) else value == each for each in pattern)
 
 
 class Cloud:

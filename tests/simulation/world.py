@@ -156,7 +156,11 @@ class World:
         functions = functions_aws.Aws(SETTINGS)
         for module in FUNCTIONS.values():
             patch.setattr(module, "aws", lambda: functions)
-        keys = {f"BUILDPEER_{name.upper()}_AWS_{part}": "x" for name in FUNCTIONS for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")}
+        keys = {
+            f"BUILDPEER_{name.upper()}_AWS_{part}": "x"
+            for name in FUNCTIONS
+            for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
+        }
         self.functions: dict[str, Function] = {}
         for name, step in {"scan": wiring.SCAN, "derive": wiring.DERIVE, "assemble": wiring.ASSEMBLE}.items():
             queues = [queue for queue in self.topology.queues if queue.step is step]
@@ -182,7 +186,9 @@ class World:
         what, _, which = role.partition(" ")
         match what:
             case "consume":
-                return worker.consume(self.worker_db, self.storage, self.queueing, self.queues[f"buildpeer-status-{which}"])
+                return worker.consume(
+                    self.worker_db, self.storage, self.queueing, self.queues[f"buildpeer-status-{which}"]
+                )
             case "relay":
                 return notifications.relay_messages(self.worker_db, self.queueing)
             case "sweep":
@@ -522,7 +528,10 @@ class World:
             raise Violation("lost", f"a file that was {file.fate} is {state} for ever: {file.states}")
         if state == "failed" or (state in ("ready", "duplicate") and file.fate in ("infected", "lied")):
             raise Violation("wrong state", f"a file that was {file.fate} is {state}")
-        if state in ("quarantined", "mismatched") and {"quarantined": "infected", "mismatched": "lied"}[state] != file.fate:
+        if (
+            state in ("quarantined", "mismatched")
+            and {"quarantined": "infected", "mismatched": "lied"}[state] != file.fate
+        ):
             raise Violation("wrong state", f"a file that was {file.fate} is {state}")
         if file.cancelled and state != "cancelled":
             raise Violation("wrong state", f"the phone was told cancelled; it is {state}")
