@@ -111,6 +111,7 @@ async def _fill(admin: Any, worker_db: Database, company: Company, project: UUID
         preview=None,
         preview_reason="",
         created_at=clock.now(),
+        settled_at=clock.now(),
     )
     async with worker_db.transaction(Scope(tenant_id, None)) as tx:
         await documents.insert(tx, file)

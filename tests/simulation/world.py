@@ -388,10 +388,26 @@ class World:
             if file.states and file.states[-1] == "ready":
                 erase = documents.erase(self.db, caller=self.caller, document_id=file.upload_id)
                 self.turns["janitor"] = self.scheduler.start(self.live("janitor"), self._survived(erase))
-        elif self.faults and roll < 0.74:
+        elif roll < 0.75:
+            await self._rescan(self.dice.choice(self.files))
+        elif self.faults and roll < 0.79:
             name = self.dice.choice(["api", "worker a", "worker b", "functions"])
             self.scheduler.trace.append(f"world: {name} is killed")
             self.scheduler.kill(self.live(name))
+
+    async def _rescan(self, file: File) -> None:
+        """A scanner finds something in what was ready."""
+        if not file.rescanned and file.states[-1:] != ["ready"]:
+            return
+        file.rescanned = True
+        row = await self.places.admin.fetchrow(
+            "select key, version_id, size_bytes as size from uploads where upload_id = $1 and tenant_id = $2",
+            *(file.upload_id, self.company.tenant_id),
+        )
+        thing = {"key": row["key"], "size": row["size"], "version-id": row["version_id"]}
+        said = {"bucket": {"name": UPLOADS}, "object": thing, "verdict": "infected", "scanner": "new", "reason": "x"}
+        self.scheduler.trace.append("world: a scanner finds something later")
+        self.cloud.events.put("buildpeer.scan", "File Scanned", said)
 
     async def jump(self, seconds: int) -> None:
         """Let time pass: ours goes on, and what Postgres knows moves into the past."""
@@ -453,6 +469,9 @@ class World:
             await self.scheduler.settle()
             await self.look()
         await asyncio.gather(*phones, *self.turns.values())
+        for file in self.files:
+            if file.rescanned:
+                await self._rescan(file)
         await self.look()
         for after in (7000, 7000, 7000, 7000, 7000, 9 * 86400, 86400, 8 * 86400, 7000, 7000):
             await self._drain()
@@ -503,7 +522,8 @@ class World:
 
     def _check_step(self, file: File, before: str, after: str) -> None:
         reopened = (before, after) == ("stored", "receiving") and file.bytes_lost
-        if not before or reopened:
+        withdrawn = (before, after) == ("ready", "quarantined") and file.rescanned
+        if not before or reopened or withdrawn:
             return
         if before in ENDS or (after not in ENDS and RANKS[after] < RANKS[before]):
             raise Violation("went back", f"{before} became {after} ({file.states})")
@@ -528,7 +548,10 @@ class World:
             raise Violation("lost", f"a file that was {file.fate} is {state} for ever: {file.states}")
         if state == "failed" or (state in ("ready", "duplicate") and file.fate in ("infected", "lied")):
             raise Violation("wrong state", f"a file that was {file.fate} is {state}")
-        if (
+        if file.rescanned:
+            if state != "quarantined":
+                raise Violation("wrong state", f"a scanner has found something, and it is {state}")
+        elif (
             state in ("quarantined", "mismatched")
             and {"quarantined": "infected", "mismatched": "lied"}[state] != file.fate
         ):
@@ -543,7 +566,7 @@ class World:
 
     async def _check_documents(self, found: dict[UUID, Any]) -> None:
         rows = await self.places.admin.fetch("select * from documents where tenant_id = $1", self.company.tenant_id)
-        held = {row["document_id"]: row for row in rows}
+        held = {row["document_id"]: row for row in rows if row["withdrawn_at"] is None}
         for upload_id, row in found.items():
             if (row["state"] == "ready" and row["erased_at"] is None) != (upload_id in held):
                 raise Violation("wrong state", f"{row['state']}, and {'a' if upload_id in held else 'no'} document")
@@ -579,7 +602,8 @@ class World:
         )
         states = [json.loads(each["body"])["upload"]["state"] for each in told if each["type"] == "upload.changed"]
         added = [each["type"] for each in told].count("document.added")
-        if states.count("ready") != (row["state"] == "ready") or added != (row["state"] == "ready"):
+        was_ready = row["state"] == "ready" or file.rescanned
+        if states.count("ready") != was_ready or added != was_ready:
             raise Violation("ready event", f"{states.count('ready')} times ready, {added} documents told: {states}")
         file.told = ["requested", *states]
         rest = iter(file.told)

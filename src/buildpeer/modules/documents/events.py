@@ -8,6 +8,8 @@ from buildpeer.platform.messaging import LOG, Outgoing
 
 ADDED = "document.added"
 ERASED = "document.erased"
+RENEWED = "document.renewed"
+WITHDRAWN = "document.withdrawn"
 
 
 class DocumentNews(msgspec.Struct, frozen=True):
@@ -27,3 +29,13 @@ def added(news: DocumentNews) -> Outgoing:
 def erased(news: DocumentNews) -> Outgoing:
     """The announcement that a document is gone."""
     return Outgoing(LOG, ERASED, {"version": 1, "document": news}, news.project_id)
+
+
+def renewed(news: DocumentNews) -> Outgoing:
+    """The announcement of new pictures of a document."""
+    return Outgoing(LOG, RENEWED, {"version": 1, "document": news}, news.project_id)
+
+
+def withdrawn(news: DocumentNews) -> Outgoing:
+    """The announcement that a document is locked away: a scanner has found something in it after all."""
+    return Outgoing(LOG, WITHDRAWN, {"version": 1, "document": news}, news.project_id)

@@ -10,7 +10,10 @@ from buildpeer.modules.uploads.rules import Upload
 
 
 class ReadyFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that is clean, verified and processed, bound to one object version."""
+    """A file that is clean, verified and processed, bound to one object version.
+
+    `infected`: it was all that, and a scanner has found something in it since.
+    """
 
     upload_id: UUID
     project_id: UUID
@@ -28,6 +31,8 @@ class ReadyFile(msgspec.Struct, frozen=True, kw_only=True):
     preview: Rendition | None
     preview_reason: str
     created_at: datetime
+    settled_at: datetime
+    infected: bool = False
 
 
 class LinkedFile(msgspec.Struct, frozen=True):
@@ -40,12 +45,12 @@ class LinkedFile(msgspec.Struct, frozen=True):
 
 
 def ready_file(upload: Upload) -> ReadyFile:
-    """The file of a ready upload; its type is what its content says.
+    """The file of an upload that is ready, or was before it had to be locked away; its type is what its content says.
 
-    Raises ValueError for an upload that is not ready.
+    Raises ValueError for an upload that never was.
     """
     derived = upload.derived
-    if upload.state != "ready" or derived is None or upload.version_id is None:
+    if upload.state not in ("ready", "quarantined") or derived is None or upload.version_id is None:
         raise ValueError(f"upload {upload.upload_id} is {upload.state}, not ready")
     return ReadyFile(
         upload_id=upload.upload_id,
@@ -64,4 +69,6 @@ def ready_file(upload: Upload) -> ReadyFile:
         preview=derived.preview,
         preview_reason=derived.reason,
         created_at=upload.created_at,
+        settled_at=upload.updated_at,
+        infected=upload.state == "quarantined",
     )
