@@ -294,6 +294,7 @@ async def test_a_stranger_learns_nothing_by_any_route(
         "project_id": company.tower,
         "upload_id": upload_id,
         "document_id": upload_id,
+        "letter_id": uuid4(),
         "person_id": victim.person_id,
         "session_id": await admin.fetchval("select session_id from sessions where person_id = $1", victim.person_id),
     }

@@ -13,6 +13,7 @@ from buildpeer.modules.audit import service as audit
 from buildpeer.modules.documents.handlers import on_upload_ready
 from buildpeer.modules.identity import service as identity
 from buildpeer.modules.notifications import service as notifications
+from buildpeer.modules.operations import service as operations
 from buildpeer.modules.uploads import handlers
 from buildpeer.modules.uploads import service as uploads
 from buildpeer.platform import clock, telemetry
@@ -28,6 +29,8 @@ MESSAGES_PAUSE_S = 0.25
 MAILS_PAUSE_S = 1.0
 BULK_PAUSE_S = 0.5  # after a batch that wasn't full: in a kickoff the next one will be
 SWEEP_PAUSE_S = 5.0
+COLLECT_PAUSE_S = 30.0
+ORDERS_PAUSE_S = 2.0
 SEAL_PAUSE_S = 20.0  # the trail is sealed at most a minute behind
 HOUR_S = 3600.0
 _WAIT_S = 10
@@ -85,6 +88,9 @@ def _loops(
         ),
         pause_s=SWEEP_PAUSE_S,
     )
+    dead = {queue.name: queue.dead_letters for queue in topology.queues}
+    yield _forever("collect", lambda: operations.collect(db, queues, dead), pause_s=COLLECT_PAUSE_S)
+    yield _forever("carry_out", lambda: operations.carry_out(db, queues), pause_s=ORDERS_PAUSE_S)
     yield _forever("erase", lambda: uploads.delete_erased(db, storage), pause_s=SWEEP_PAUSE_S)
     yield _forever("seal", lambda: audit.seal(db, storage, bucket=settings.audit_bucket), pause_s=SEAL_PAUSE_S)
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
@@ -122,6 +128,7 @@ async def _handled(db: Database, storage: Storage, queues: Queues, queue: str, m
 async def _keep_house(db: Database) -> int:
     await notifications.prune(db)
     await identity.prune(db)
+    await operations.prune(db)
     await audit.keep_partitions(db)
     return 0
 

@@ -74,7 +74,7 @@ def location_of(event: Event) -> Location:
     """The object version that an event of S3, our scanner, GuardDuty or uploads is about; raises UnknownEventError."""
     try:
         match event.source, event.detail_type:
-            case facts.SOURCE_S3, facts.OBJECT_CREATED:
+            case (facts.SOURCE_S3, facts.OBJECT_CREATED) | (facts.SOURCE_UPLOADS, facts.RESCAN_WANTED):
                 created = msgspec.json.decode(event.detail, type=facts.ObjectCreated)
                 return _location(created.bucket, created.object, clean=None)
             case facts.SOURCE_SCAN, facts.FILE_SCANNED:
