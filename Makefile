@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up check test test-chaos test-long test-s3 bench-kickoff bench-api bench-field lock openapi \
+.PHONY: help setup up check test test-chaos test-long test-s3 bench-kickoff bench-api bench-fairness bench-field lock openapi \
   vectors clean
 
 help: ## List these commands
@@ -52,6 +52,9 @@ bench-kickoff: setup ## A kickoff of 2,000 files, and the same work without Buil
 
 bench-api: setup ## What the api bears with 450 tenants in it
 	@$(BIN)/python -m bench.api
+
+bench-fairness: setup ## One company's photo, alone and during another one's kickoff of 5,000 files
+	@$(BIN)/python -m bench.fairness
 
 bench-field: setup ## Files on bad links, sent by `buildpeer push` and by others; half an hour, packet loss as root
 	@$(BIN)/python -m bench.field

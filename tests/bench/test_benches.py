@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pyvips
 from bench.field import Sent, quantile, tell, wilson
 from bench.link_tun import why_not
@@ -40,6 +41,14 @@ def test_the_api_bench_tells_every_number() -> None:
     times = {"p99_ms", "sse_p95_ms", "presign_us", "presign_ratio", "batch_ratio", "audit_ratio"}
     assert all(told[name] > 0 for name in rates | times)
     assert told["sse_lost"] == 0
+
+
+def test_the_fairness_bench_tells_what_a_kickoff_costs_somebody_else() -> None:
+    told = bench("fairness", "--short")
+    assert (told["files"], told["lost"], told["photos_alone"]) == (60, 0, 3)
+    assert told["photos_during"] > 0
+    assert told["alone_p95_s"] > 0
+    assert told["ratio"] == pytest.approx(told["during_p95_s"] / told["alone_p95_s"], abs=0.1)
 
 
 def test_the_field_bench_tells_every_cell() -> None:

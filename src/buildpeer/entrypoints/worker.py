@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
 import msgspec
@@ -99,12 +100,20 @@ def _loops(
 async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.Queue) -> int:
     """Take one batch of a status queue: each message is its own transaction, and one bad one fails alone.
 
+    While it takes long, what waits for its turn is kept hidden from others.
     Raises what the database does while it is away: a message taken then would be counted as failed, and after five
     times as dead.
     """
     await db.call("select")
     messages = await queues.receive(queue.name, wait_s=_WAIT_S)
-    done = [message for message in messages if await _handled(db, storage, queues, queue.name, message)]
+    done: list[Message] = []
+    hidden_at = time.monotonic()
+    for place, message in enumerate(messages):
+        if time.monotonic() - hidden_at > queue.visibility_s / 2:
+            await asyncio.gather(*(queues.hide(queue.name, m, seconds=queue.visibility_s) for m in messages[place:]))
+            hidden_at = time.monotonic()
+        if await _handled(db, storage, queues, queue.name, message):
+            done.append(message)
     await queues.delete(queue.name, done)
     if queue.lane == "bulk" and 0 < len(messages) < SQS_BATCH:
         await asyncio.sleep(BULK_PAUSE_S)

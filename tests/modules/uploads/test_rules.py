@@ -94,7 +94,7 @@ def test_what_has_ended_learns_nothing(end: Any) -> None:
 
 
 def test_a_ready_file_is_locked_away_when_something_is_found_in_it_later() -> None:
-    ready = rules.learn(rules.learn(upload(), **CREATED), **CLEAN, **DERIVED)
+    ready = rules.learn(rules.learn(upload(), **CLEAN), **DERIVED)
     assert ready.state == "ready"
     for fact in (CREATED, CLEAN, DERIVED, CLEAN | {"verdict": "unscannable"}):
         assert rules.learn(ready, **fact) is ready
@@ -104,7 +104,7 @@ def test_a_ready_file_is_locked_away_when_something_is_found_in_it_later() -> No
 
 
 def test_new_pictures_of_a_ready_file_are_taken_if_they_are_of_its_bytes() -> None:
-    ready = rules.learn(rules.learn(upload(), **CREATED), **CLEAN, **DERIVED)
+    ready = rules.learn(rules.learn(upload(), **CLEAN), **DERIVED)
     better = rules.learn(ready, derived=derived(reason="image_damaged"))
     assert (better.state, better.reason) == ("ready", "image_damaged")
     other = msgspec.structs.replace(derived(reason="image_damaged"), sha256="00" * 32)

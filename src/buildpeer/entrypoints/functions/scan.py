@@ -21,7 +21,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def scan(event: Event, location: Location) -> str:
     """Announce the verdict on one version and return it; the same event twice announces the same twice.
 
-    Of what is scanned once more only an infection is told: the rest is known, and would be derived anew. Raises GoneError, UnknownEventError, ScannerUnavailableError, and what S3 and the bus raise.
+    Of what is scanned once more only an infection is told: the rest is known, and would be derived anew. Raises
+    GoneError, UnknownEventError, ScannerUnavailableError, and what S3 and the bus raise.
     """
     if event.detail_type not in (facts.OBJECT_CREATED, facts.RESCAN_WANTED):
         raise UnknownEventError(event.detail_type)
