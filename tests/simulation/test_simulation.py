@@ -68,12 +68,12 @@ Live = Callable[..., Any]
 def live(places: Places, tokens: Tokens, password_hash: str) -> Live:
     """Lives one seed; gives what happened, line by line. Raises Violation."""
 
-    async def lived(seed: int) -> list[str]:
+    async def lived(seed: int, *, kickoff: int = 0) -> list[str]:
         for table in ("outbox", "erasures", "documents", "uploads"):
             await places.admin.execute(f"delete from {table}")
         company = await Company(places.admin, tokens, password_hash).found()
         caller = await company.hire()
-        world = World(seed, places, company, caller)
+        world = World(seed, places, company, caller, kickoff=kickoff)
         with pytest.MonkeyPatch.context() as patch:
             world.build(patch)
             try:
@@ -97,6 +97,11 @@ async def live_all(live: Live, seeds: range) -> None:
 @pytest.mark.parametrize("first", SEEDS[::GROUP])
 async def test_every_file_ends_as_it_should_whatever_happens(live: Live, first: int) -> None:
     await live_all(live, range(first, min(first + GROUP, SEEDS.stop)))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_a_kickoff_whose_queues_and_processes_are_wiped_ends_ready_all_the_same(live: Live, seed: int) -> None:
+    await live(seed, kickoff=20)
 
 
 @pytest.mark.long

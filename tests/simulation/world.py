@@ -65,9 +65,9 @@ class Lost(Exception):  # noqa: N818
 class File:
     """One file of one phone, and what happens to it."""
 
-    def __init__(self, dice: random.Random, twin: "File | None") -> None:
+    def __init__(self, dice: random.Random, twin: "File | None", fate: str = "") -> None:
         self.dice = random.Random(dice.getrandbits(64))  # its phone's own: two may throw at the same moment
-        self.fate = dice.choice(["sent"] * 6 + ["cancelled", "abandoned", "lied", "infected"])
+        self.fate = fate or dice.choice(["sent"] * 6 + ["cancelled", "abandoned", "lied", "infected"])
         self.chunked = self.fate in ("lied",) or dice.random() < 0.6
         size = dice.choice([1, CELL, 3 * CELL + 7, PART_CELLS * CELL, 2 * PART_CELLS * CELL + CELL + 5])
         self.content = EICAR if self.fate == "infected" else dice.randbytes(size)
@@ -109,7 +109,8 @@ class Places:
 class World:
     """Everything that one seed makes."""
 
-    def __init__(self, seed: int, places: Places, company: Company, caller: Caller) -> None:
+    def __init__(self, seed: int, places: Places, company: Company, caller: Caller, *, kickoff: int = 0) -> None:
+        """`kickoff`: so many files that are all sent, and everything is killed and wiped half-way."""
         self.dice = random.Random(seed)
         self.places, self.company, self.caller = places, company, caller
         self.began, self.elapsed = datetime.now(UTC), timedelta()
@@ -122,9 +123,10 @@ class World:
         self.db = Database(Pool(self.scheduler, places.app))
         self.worker_db = Database(Pool(self.scheduler, places.working))
         self.files: list[File] = []
-        for _ in range(self.dice.choice([1, 2, 2, 3])):
-            twin = self.dice.choice(self.files) if self.files and self.dice.random() < 0.15 else None
-            self.files.append(File(self.dice, twin))
+        self.kickoff = kickoff
+        for _ in range(kickoff or self.dice.choice([1, 2, 2, 3])):
+            twin = self.dice.choice(self.files) if self.files and not kickoff and self.dice.random() < 0.15 else None
+            self.files.append(File(self.dice, twin, "sent" if kickoff else ""))
         self.scheduler.names = [str(file.upload_id) for file in self.files]
         self.processes: dict[str, Process] = {}
         self.turns: dict[str, asyncio.Task[Any]] = {}
@@ -236,7 +238,7 @@ class World:
 
     async def phone(self, file: File) -> None:
         """Send a file as our clients do; killed now and then, and it begins anew with what is there."""
-        for _ in range(8):
+        for _ in range(200 if self.kickoff else 8):
             process = Process(f"phone {self.files.index(file)}")
             try:
                 await self.scheduler.start(process, self._send(file))
@@ -246,7 +248,7 @@ class World:
                     raise
                 return
             except (Crashed, Lost):
-                if not self.scheduler.calm and file.dice.random() < 0.15:
+                if not self.scheduler.calm and not self.kickoff and file.dice.random() < 0.15:
                     return  # it is never seen again
 
     async def _send(self, file: File) -> None:
@@ -364,7 +366,7 @@ class World:
 
     async def something_happens(self) -> None:
         """Time passes, queues are wiped, S3 loses a multipart upload, a scanner changes its mind, a document goes."""
-        roll = self.dice.random()
+        roll = self.dice.random() * (0.6 if self.kickoff else 1)
         if roll < 0.5:
             # whoever has a row locked would hold time up
             if self.jumps < 12 and not self.scheduler.transactions:
@@ -422,7 +424,7 @@ class World:
         # not a process that could die: each of its lives is one
         phones = [self.scheduler.start(Process("person"), self.phone(file)) for file in self.files]
         seen = 0
-        for step in range(STORM_STEPS):
+        for step in range(2 * STORM_STEPS if self.kickoff else STORM_STEPS):
             await self.scheduler.settle()
             if self.scheduler.commits != seen:
                 seen = self.scheduler.commits
@@ -448,8 +450,7 @@ class World:
 
     async def _calm_down(self, phones: list[asyncio.Task[None]]) -> None:
         """Everything is killed and wiped, maybe; then nothing fails any more, and the house ends all by itself."""
-        wipe = self.dice.random() < 0.5
-        if wipe:
+        if self.kickoff or self.dice.random() < 0.5:
             for process in list(self.processes.values()):
                 self.scheduler.kill(process)
             for waiting in self.cloud.sqs.queues.values():
@@ -532,6 +533,8 @@ class World:
         """Everything that must hold once all is over."""
         rows = await self.places.admin.fetch("select * from uploads where tenant_id = $1", self.company.tenant_id)
         found = {row["upload_id"]: row for row in rows}
+        if self.kickoff and {row["state"] for row in rows} != {"ready"}:
+            raise Violation("lost", f"of a kickoff: {[row['state'] for row in rows]}")
         for file in self.files:
             if file.upload_id in found:
                 self._check_end(file, found[file.upload_id])
