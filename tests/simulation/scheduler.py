@@ -14,9 +14,9 @@ from contextvars import ContextVar, copy_context
 from typing import Any
 
 import asyncpg
+from tests.simulation.fakes import Pages, refusal
 
 from buildpeer.processing.children import ChildCrashedError
-from tests.simulation.fakes import Pages, refusal
 
 BLOCKED_AFTER_S = 0.004
 

@@ -12,6 +12,8 @@ from typing import Any
 import asyncpg
 import pytest
 import structlog
+from tests.conftest import Company
+from tests.simulation.world import Places, Violation, World
 
 from buildpeer.local.stack import Stack
 from buildpeer.modules.uploads import events, rules, service, store
@@ -19,8 +21,6 @@ from buildpeer.modules.uploads.service import settling
 from buildpeer.platform import db as platform_db
 from buildpeer.platform import migrate
 from buildpeer.platform.auth import Tokens
-from tests.conftest import Company
-from tests.simulation.world import Places, Violation, World
 
 ONE = os.environ.get("BUILDPEER_SIMULATION_SEED")
 SEEDS = range(int(ONE), int(ONE) + 1) if ONE else range(300)

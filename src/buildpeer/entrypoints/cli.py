@@ -103,7 +103,7 @@ def orphans(reap: bool, older_than: str) -> None:
 @click.option("--rate", default=5.0, show_default=True, help="Files a second at most.")
 @click.option("--after", default="", help="Go on where an earlier one stopped.")
 def rescan(since: str, rate: float, after: str) -> None:
-    """Scan files again with what the scanner knows by now, and withdraw what is infected. Takes the worker's settings."""
+    """Scan files again, and withdraw what is infected by what the scanner knows now. Takes the worker's settings."""
     from buildpeer.entrypoints.operators import ask_again
 
     settings = _settings("database_url")
