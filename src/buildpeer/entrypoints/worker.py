@@ -110,6 +110,8 @@ async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.
     hidden_at = time.monotonic()
     for place, message in enumerate(messages):
         if time.monotonic() - hidden_at > queue.visibility_s / 2:
+            await queues.delete(queue.name, done)
+            done = []
             await asyncio.gather(*(queues.hide(queue.name, m, seconds=queue.visibility_s) for m in messages[place:]))
             hidden_at = time.monotonic()
         if await _handled(db, storage, queues, queue.name, message):
