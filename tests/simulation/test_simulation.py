@@ -27,6 +27,20 @@ SEEDS = range(int(ONE), int(ONE) + 1) if ONE else range(300)
 GROUP = 15
 SECONDS_A_SEED = 30  # of which it takes a quarter of one
 CONNECTIONS = 24
+# Its locks come when they like, and a life must go the same way twice.
+NO_VACUUM = """
+do $$
+declare
+  name regclass;
+begin
+  for name in select c.oid::regclass from pg_class c where c.relkind = 'r'
+    and c.relnamespace::regnamespace::text in ('public', 'audit')
+  loop
+    execute format('alter table %s set (autovacuum_enabled = off)', name);
+  end loop;
+end
+$$
+"""
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +62,9 @@ async def places(stack: Stack, admin: asyncpg.Connection, quiet: None) -> AsyncI
     await migrate.migrate(urls[0], migrate.read())
     for role in ("buildpeer_app", "buildpeer_worker"):
         await admin.execute(f"alter role {role} in database simulation set synchronous_commit = off")
+    database = await asyncpg.connect(urls[0])
+    await database.execute(NO_VACUUM)
+    await database.close()
     ours = await asyncpg.connect(urls[0], server_settings={"session_replication_role": "replica"})
     settings = {"timezone": "UTC", "lock_timeout": "5000"}
     pools: list[list[Any]] = []

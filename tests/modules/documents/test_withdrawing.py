@@ -8,10 +8,12 @@ import asyncpg
 import httpx
 import msgspec
 import pytest
+from click.testing import CliRunner
 from tests.conftest import Clients, Company, declare
 from tests.modules.uploads.arriving import BUCKET, arrive, message, open_files
 
 from buildpeer import facts, wiring
+from buildpeer.entrypoints.cli import main
 from buildpeer.local.stack import Stack
 from buildpeer.modules.documents.handlers import on_upload_ready
 from buildpeer.modules.uploads import handlers, service
@@ -148,6 +150,28 @@ async def test_a_step_is_asked_for_again_file_by_file_and_goes_on_where_it_stopp
     assert {upload["key"] for upload in ready} <= set(asked_for())
     await go(steps[0].last)
     assert len([key for key in asked_for() if str(company.tenant_id) in key]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["rescan", "--since", "1h", "--rate", "100000"], 0, "files asked for"),
+        (["reprocess", "--kind", "plan", "--step", "preview", "--since", "0h"], 0, "0 files asked for"),
+        (["rescan", "--since", "lately"], 2, "write it as 24h or 7d"),
+        (["rescan", "--since", "1h", "--rate", "0"], 2, "more than 0"),
+        (["reprocess", "--step", "preview", "--after", "there"], 2, "take what was printed"),
+    ],
+)
+def test_the_commands_say_how_far_they_are(
+    stack: Stack, admin_url: str, words: list[str], code: int, said: str
+) -> None:
+    told = CliRunner().invoke(main, words, env=stack.env("worker"))
+    assert (told.exit_code, said in told.output) == (code, True), told.output
+
+
+def test_with_guardduty_there_is_nobody_to_scan_again(stack: Stack) -> None:
+    env = stack.env("worker") | {"BUILDPEER_VERDICTS": "guardduty"}
+    assert CliRunner().invoke(main, ["rescan", "--since", "1h"], env=env).exit_code == 2
 
 
 def _key(body: str, step: str) -> str:
