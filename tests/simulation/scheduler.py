@@ -123,12 +123,20 @@ class Scheduler:
                 await self._look_for_locks()
 
     async def _look_for_locks(self) -> bool:
-        """Whether any statement under way does not wait for a lock."""
+        """Whether any statement under way does not wait for a lock.
+
+        One at a time may wait: of two, Postgres would let either go on first, and no life would go the same way twice.
+        The other one is told that its time is up, as it is after `lock_timeout`.
+        """
         waiting = await self._observer.fetch(
             "select distinct pid from pg_locks where not granted and pid = any ($1)", list(self._statements)
         )
         blocked = {row["pid"] for row in waiting}
         self._statements = {pid: pid in blocked for pid in self._statements}
+        # only while nobody moves: a cancellation that comes too late would hit what comes next
+        for pid in list(self._statements)[1:] if all(self._statements.values()) else []:
+            await self._observer.execute("select pg_cancel_backend($1)", pid)
+            self._statements[pid] = False
         return not all(self._statements.values())
 
     def step(self) -> None:
