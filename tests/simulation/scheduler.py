@@ -113,7 +113,7 @@ class Scheduler:
                     return
                 continue
             self._moved.clear()
-            if self.transactions < 2 or self._threads:
+            if not self._statements:
                 await self._moved.wait()
                 continue
             try:
