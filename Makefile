@@ -4,8 +4,8 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up check test test-chaos test-long test-s3 bench-kickoff bench-api bench-field bench-rls \
-  bench-processing lock openapi vectors formats clean
+.PHONY: help setup up check test test-chaos test-long test-s3 bench-kickoff bench-api bench-fairness bench-field \
+  bench-rls bench-processing lock openapi vectors formats clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench-api: setup ## What the api bears with 450 tenants in it
 
 bench-processing: setup ## What each format costs, against bare library calls and npm's sharp; minutes
 	@$(BIN)/python -m bench.processing
+
+bench-fairness: setup ## One company's photo, alone and during another one's kickoff of 5,000 files
+	@$(BIN)/python -m bench.fairness
 
 bench-field: setup ## Files on bad links, sent by `buildpeer push` and by others; half an hour, packet loss as root
 	@$(BIN)/python -m bench.field

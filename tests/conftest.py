@@ -29,6 +29,7 @@ from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.storage import Storage
 
 PASSWORD = "correct horse battery staple"
+OPERATOR_KEY = "an operator's key of these tests"
 
 
 @pytest.fixture(scope="session")
@@ -199,7 +200,8 @@ async def http(stack: Stack, settings: Settings) -> AsyncIterator[httpx.AsyncCli
     """A client of the real api, served on a free port by the server that serves it in production."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    app = create_app(msgspec.structs.replace(settings, api_port=port))
+    operators = f"marta:{hashlib.sha256(OPERATOR_KEY.encode()).hexdigest()}"
+    app = create_app(msgspec.structs.replace(settings, api_port=port, operator_keys=operators))
     server = Server(app, port=port, interface=Interfaces.ASGI, websockets=False, log_access=False)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         with acting_as(stack.env("api")):

@@ -14,6 +14,7 @@ OBJECT_CREATED = "Object Created"
 FILE_SCANNED = "File Scanned"
 FILE_DERIVED = "File Derived"
 PART_WANTED = "Part Wanted"
+RESCAN_WANTED = "Rescan Wanted"
 PART_ASSEMBLED = "Part Assembled"
 PAGE_WANTED = "Page Wanted"
 GUARDDUTY_RESULT = "GuardDuty Malware Protection Object Scan Result"
@@ -51,6 +52,10 @@ class ObjectCreated(msgspec.Struct, frozen=True):
 
     bucket: Bucket
     object: Object
+
+
+class RescanWanted(ObjectCreated, frozen=True):
+    """Asks for a version to be scanned once more, and for word of it only if something is found."""
 
 
 class FileScanned(msgspec.Struct, frozen=True):

@@ -80,7 +80,7 @@ def test_every_command_has_a_page_that_names_it() -> None:
 
 @each(DOCUMENTS)
 def test_every_setting_that_is_named_exists(document: Path) -> None:
-    rooms = (ROOT / "src", ROOT / "tests" / "chaos", ROOT / "tests" / "isolation")
+    rooms = (ROOT / "src", *(ROOT / "tests" / name for name in ("chaos", "isolation", "simulation")))
     sources = "\n".join(path.read_text() for room in rooms for path in room.rglob("*.py"))
     known = settings() | set(re.findall(rf"\b{PREFIX}[A-Z0-9_]+\b", sources))
     assert set(re.findall(rf"\b{PREFIX}[A-Z0-9_]+\b", document.read_text())) <= known

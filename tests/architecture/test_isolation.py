@@ -126,6 +126,7 @@ async def fill(
         preview=Rendition("buildpeer-derived", "preview", 4, 3, 9),
         preview_reason="",
         created_at=clock.now(),
+        settled_at=clock.now(),
     )
     async with worker_db.transaction(Scope(tenant_id, None)) as tx:
         await documents.insert(tx, file, Capture(), Location())

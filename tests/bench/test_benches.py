@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pyvips
 from bench.field import Sent, quantile, tell, wilson
 from bench.link_tun import why_not
@@ -57,6 +58,14 @@ def test_the_processing_bench_tells_every_format() -> None:
             name not in ("jpeg", "png", "webp", "tiff", "avif") or bool(told["skipped"])
         )
         assert 20 < cell["peak_mb"] < 600
+
+
+def test_the_fairness_bench_tells_what_a_kickoff_costs_somebody_else() -> None:
+    told = bench("fairness", "--short")
+    assert (told["files"], told["lost"], told["photos_alone"]) == (60, 0, 3)
+    assert told["photos_during"] > 0
+    assert told["alone_p95_s"] > 0
+    assert told["ratio"] == pytest.approx(told["during_p95_s"] / told["alone_p95_s"], abs=0.1)
 
 
 def test_the_field_bench_tells_every_cell() -> None:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulation import PART, Told, World, send
 
 from buildpeer.client.link import TRUSTED, Link
 from buildpeer.client.ranges import CELL, Range, chunks, merged, total, without
+from simulation import PART, Told, World, send
 
 FILE = 5_000_000
 RUNS = 12

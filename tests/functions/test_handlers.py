@@ -64,6 +64,22 @@ def test_scan_tells_clean_from_infected(act_as, bucket, bus):
     assert (found["verdict"], found["reason"]) == ("infected", "Eicar_Test_File")
 
 
+def test_a_scan_that_was_asked_for_again_tells_only_what_it_finds(act_as, bucket, bus):
+    act_as("scan")
+    clean, infected = bucket.put(new_key(), photo()), bucket.put(new_key("bulk"), EICAR)
+
+    def again(thing: dict[str, Any]) -> str:
+        return event("buildpeer.uploads", "Rescan Wanted", bucket={"name": UPLOADS}, object=thing)
+
+    assert scan.handler(sqs(again(clean), again(infected)), None) == FINE
+    (found,) = bus.details(infected["key"], "File Scanned")
+    assert (found["verdict"], found["object"]) == ("infected", infected)
+    bus.receive()
+    assert [
+        e for e in bus.events if e["detail"]["object"]["key"] == clean["key"] and "Scanned" in e["detail-type"]
+    ] == []
+
+
 def test_the_verdict_is_on_the_version_that_the_event_names(act_as, bucket, bus):
     act_as("scan")
     key = new_key()

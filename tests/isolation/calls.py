@@ -65,6 +65,7 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     "POST /v1/progress": lambda ids, rng: {
         "uploads": [{"upload_id": ids["upload_id"], "sent_bytes": rng.randint(1, 3)}]
     },
+    "POST /v1/ops/redrives": lambda _ids, _: {"queue": "buildpeer-scan-live"},
     "POST /v1/documents/{document_id}/downloads": lambda _ids, rng: {
         "rendition": rng.choice(["original", "original", "preview"])
     },

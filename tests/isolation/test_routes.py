@@ -133,7 +133,8 @@ class World:
 
 
 def new_words() -> dict[str, str]:
-    return {"number": "1", "text": f"x{uuid4().hex[:12]}", "sha256": declare(uuid4().bytes)["sha256"]}
+    sha256 = declare(uuid4().bytes)["sha256"]
+    return {"number": "1", "letter_id": str(uuid4()), "text": f"x{uuid4().hex[:12]}", "sha256": sha256}
 
 
 async def add_device(admin: asyncpg.Connection, person: Caller, device_id: UUID) -> None:

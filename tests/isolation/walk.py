@@ -307,6 +307,8 @@ class Walk:
             return self.tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         if name == "number":
             return "1"
+        if name == "letter_id":
+            return self._nobodys(name)
         if name == "email":
             return f"{self._any(name, rights).partition('@')[0]}@example.test"
         if name == "device_id" and "person_id" in ids and self.rng.random() < 0.7:
@@ -355,6 +357,7 @@ class Walk:
             "state": lambda: rng.choice(["requested", "ready", "cancelled"]),
             "format": lambda: rng.choice(["csv", "json"]),
             "q": lambda: ids["text"],
+            "queue": lambda: "buildpeer-scan-live",
             "limit": lambda: str(rng.choice([1, 7, 200])),
             "cursor": lambda: rng.choice(self.cursors[route]),
         }

@@ -1,7 +1,7 @@
 """What our uploads and their joining need of S3, asked of the server that `S3_TARGET` names.
 
 It is ministack (as always), or seaweedfs. SeaweedFS raises no events, but enforces the order and the least
-size of parts, which ministack doesn't.
+size of parts, which ministack doesn't. The S3 of the simulation answers the same questions beside them.
 """
 
 import base64
@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,23 @@ import msgspec
 import pytest
 from botocore.config import Config
 from tests.conftest import acting_as, eventually
+from tests.simulation import fakes
 
-from buildpeer import facts
+from buildpeer import facts, wiring
+from buildpeer.entrypoints.functions import aws as functions_aws
 from buildpeer.entrypoints.functions.assemble import make_part
 from buildpeer.entrypoints.functions.aws import Aws
 from buildpeer.entrypoints.functions.batch import GoneError
 from buildpeer.layout import CELL, PART_SIZE, Range, chunk_key, chunks_prefix, part_range
 from buildpeer.local.stack import Stack
-from buildpeer.platform import clock
+from buildpeer.platform import aws, clock
 from buildpeer.platform.config import Settings
 from buildpeer.platform.ids import new_id
 from buildpeer.platform.storage import SignedUrl, Storage, StoredPart
 
 TARGET = os.environ.get("S3_TARGET", "ministack")
+FAKE = fakes.Cloud(wiring.topology(uploads_bucket="buildpeer-uploads", verdicts="scan"), clock.now)
+WEB = httpx.Client(mounts={fakes.ENDPOINT: httpx.MockTransport(FAKE.s3.answer)}, timeout=60)
 CONTENT = b"\xff\xd8\xff a photo, more or less"
 MIB = 1024 * 1024
 
@@ -82,9 +86,20 @@ def _free_port() -> int:
                 return port
 
 
-@pytest.fixture(scope="module")
-async def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+@pytest.fixture(scope="module", params=[TARGET, "fake"])
+async def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
     """Settings and keys of the S3 under test, with its bucket made."""
+    if request.param == "fake":
+        key = {"AWS_ACCESS_KEY_ID": fakes.KEY.access_key, "AWS_SECRET_ACCESS_KEY": fakes.KEY.secret_key}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(aws, "client", FAKE.client)
+            patch.setattr(functions_aws, "client", FAKE.client)
+            yield key | {"BUILDPEER_AWS_ENDPOINT_URL": fakes.ENDPOINT}
+        return
+    yield await _real_target(request, tmp_path_factory)
+
+
+async def _real_target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     if TARGET == "ministack":
         stack: Stack = request.getfixturevalue("stack")
         return stack.env("api")
@@ -130,7 +145,7 @@ def s3(target: dict[str, str]) -> Iterator[Storage]:
 def functions(target: dict[str, str], request: pytest.FixtureRequest) -> Aws:
     """S3 as assemble may use it."""
     env = dict(target)
-    if TARGET == "ministack":
+    if TARGET == "ministack" and target["BUILDPEER_AWS_ENDPOINT_URL"] != fakes.ENDPOINT:
         env = request.getfixturevalue("stack").env("assemble") | {
             "BUILDPEER_AWS_ENDPOINT_URL": target["BUILDPEER_AWS_ENDPOINT_URL"]
         }
@@ -144,7 +159,7 @@ def place() -> dict[str, str]:
 
 
 def send(signed: SignedUrl, content: bytes, **changes: str) -> httpx.Response:
-    return httpx.put(signed.url, content=content, headers=signed.headers | changes, timeout=60)
+    return WEB.put(signed.url, content=content, headers=signed.headers | changes, timeout=60)
 
 
 def whole(s3: Storage, place: dict[str, str]) -> SignedUrl:
@@ -172,10 +187,10 @@ async def test_a_read_url_reads_that_version_as_an_attachment(s3: Storage, place
     held = await s3.head(**place)
     assert held is not None
     signed = s3.sign_read(**place, version_id=held.version_id, filename="Ñandú 3ª.jpg", content_type="image/jpeg")
-    answer = httpx.get(signed.url)
+    answer = WEB.get(signed.url)
     assert answer.content == CONTENT
     assert answer.headers["content-disposition"].startswith("attachment")
-    assert httpx.get(signed.url.replace("versionId=", "versionId=0")).status_code in (400, 403)
+    assert WEB.get(signed.url.replace("versionId=", "versionId=0")).status_code in (400, 403)
 
 
 async def begin(s3: Storage, place: dict[str, str]) -> str:
@@ -199,7 +214,7 @@ async def test_parts_sent_in_any_order_are_joined_in_theirs_and_once(s3: Storage
     held = await s3.head(**place)
     assert held is not None
     signed = s3.sign_read(**place, version_id=held.version_id, filename="a", content_type="application/pdf")
-    assert httpx.get(signed.url, timeout=60).content == first + second
+    assert WEB.get(signed.url, timeout=60).content == first + second
 
 
 async def test_what_stands_is_never_replaced_by_parts(s3: Storage, place: dict[str, str]) -> None:
@@ -271,7 +286,7 @@ class Joined:
         signed = self.s3.sign_read(
             **self.place, version_id=held.version_id, filename="a", content_type="application/pdf"
         )
-        return httpx.get(signed.url, timeout=60).content
+        return WEB.get(signed.url, timeout=60).content
 
 
 async def test_exactly_the_signed_bytes_of_a_chunk_are_taken_once(
@@ -367,7 +382,7 @@ async def test_the_faster_door_takes_the_same_request(target: dict[str, str], pl
     signed = whole(storage, place)
     assert signed.accelerated_url is not None
     assert signed.accelerated_url.startswith(f"{settings.s3_accelerated_url}/{place['bucket']}/live/")
-    assert httpx.put(signed.accelerated_url, content=CONTENT, headers=signed.headers).status_code == 200
+    assert WEB.put(signed.accelerated_url, content=CONTENT, headers=signed.headers).status_code == 200
     storage.close()
     by_host = target | {"BUILDPEER_S3_ACCELERATED_URL": "https://{bucket}.s3-accelerate.amazonaws.com"}
     with acting_as(by_host) as settings:

@@ -31,6 +31,7 @@ from buildpeer.modules.identity.http import (
 )
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
+from buildpeer.modules.operations.http import OperationsController
 from buildpeer.modules.projects.http import ProjectMembersController, ProjectsController
 from buildpeer.modules.uploads.http import UploadsController
 from buildpeer.platform import clock, http, telemetry
@@ -60,6 +61,7 @@ CONTROLLERS = (
     DocumentsController,
     EventsController,
     AuditController,
+    OperationsController,
 )
 
 
@@ -152,6 +154,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
         "on_linked": constant(on_uploads_linked),
         "now": Provide(clock.now, sync_to_thread=False),
         "caller": Provide(identity.caller),
+        "operator": Provide(http.operator),
         "language": Provide(http.language),
     }
 

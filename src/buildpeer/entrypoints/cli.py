@@ -101,6 +101,77 @@ def orphans(reap: bool, older_than: str) -> None:
 
 
 @main.command()
+@click.option("--since", required=True, help="Files that became ready no longer ago: 30h, 90d.")
+@click.option("--rate", default=5.0, show_default=True, help="Files a second at most.")
+@click.option("--after", default="", help="Go on where an earlier one stopped.")
+def rescan(since: str, rate: float, after: str) -> None:
+    """Scan files again, and withdraw what is infected by what the scanner knows now. Takes the worker's settings."""
+    from buildpeer.entrypoints.operators import ask_again
+
+    settings = _settings("database_url")
+    if settings.verdicts != "scan":
+        raise click.UsageError("GuardDuty gives the verdicts here; have it scan the bucket on demand")
+    asyncio.run(ask_again(settings, step="scan", kind=None, since=since, rate=rate, after=after))
+
+
+@main.command()
+@click.option("--kind", type=click.Choice(["plan", "photo", "report"]), help="Only files of this kind.")
+@click.option("--step", type=click.Choice(["preview"]), required=True, help="What to do again.")
+@click.option("--since", default="9999d", show_default=True, help="Files that became ready no longer ago: 30h, 90d.")
+@click.option("--rate", default=2.0, show_default=True, help="Files a second at most.")
+@click.option("--after", default="", help="Go on where an earlier one stopped.")
+def reprocess(kind: str | None, step: str, since: str, rate: float, after: str) -> None:
+    """Make the pictures of files that are ready anew. Takes the worker's settings."""
+    from buildpeer.entrypoints.operators import ask_again
+
+    settings = _settings("database_url")
+    asyncio.run(ask_again(settings, step="preview", kind=kind, since=since, rate=rate, after=after))
+
+
+@main.group()
+def dlq() -> None:
+    """Work on messages that nobody could work on. Takes the worker's settings."""
+
+
+@dlq.command("list")
+@click.option("--queue", help="Only those that died in this one.")
+def dlq_list(queue: str | None) -> None:
+    """Show what waits for somebody."""
+    from buildpeer.entrypoints.operators import list_letters
+
+    asyncio.run(list_letters(_settings("database_url"), queue=queue))
+
+
+@dlq.command("show")
+@click.argument("letter", type=click.UUID)
+def dlq_show(letter: UUID) -> None:
+    """Show one message, and what was done about it."""
+    from buildpeer.entrypoints.operators import show_letter
+
+    asyncio.run(show_letter(_settings("database_url"), letter))
+
+
+@dlq.command("redrive")
+@click.argument("letters", type=click.UUID, nargs=-1)
+@click.option("--queue", help="Every one that died in this one.")
+def dlq_redrive(letters: tuple[UUID, ...], queue: str | None) -> None:
+    """Send messages again to where they died; the worker does it within seconds."""
+    from buildpeer.entrypoints.operators import order_letters
+
+    asyncio.run(order_letters(_settings("database_url"), "redrive", letters, queue=queue))
+
+
+@dlq.command("drop")
+@click.argument("letters", type=click.UUID, nargs=-1)
+@click.option("--queue", help="Every one that died in this one.")
+def dlq_drop(letters: tuple[UUID, ...], queue: str | None) -> None:
+    """Work on messages no more; their record stays."""
+    from buildpeer.entrypoints.operators import order_letters
+
+    asyncio.run(order_letters(_settings("database_url"), "drop", letters, queue=queue))
+
+
+@main.command()
 def migrate() -> None:
     """Bring the database schema up to date."""
     from buildpeer.platform import migrate as migrations

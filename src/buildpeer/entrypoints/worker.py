@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
 import msgspec
@@ -13,6 +14,7 @@ from buildpeer.modules.audit import service as audit
 from buildpeer.modules.documents.handlers import on_upload_ready
 from buildpeer.modules.identity import service as identity
 from buildpeer.modules.notifications import service as notifications
+from buildpeer.modules.operations import service as operations
 from buildpeer.modules.uploads import handlers
 from buildpeer.modules.uploads import service as uploads
 from buildpeer.platform import clock, telemetry
@@ -29,6 +31,8 @@ MAILS_PAUSE_S = 1.0
 BULK_PAUSE_S = 0.5  # after a batch that wasn't full: in a kickoff the next one will be
 SWEEP_PAUSE_S = 5.0
 TRAIL_PAUSE_S = 1.0
+COLLECT_PAUSE_S = 30.0
+ORDERS_PAUSE_S = 2.0
 SEAL_PAUSE_S = 20.0  # the trail is sealed at most a minute behind
 HOUR_S = 3600.0
 _WAIT_S = 10
@@ -86,6 +90,9 @@ def _loops(
         ),
         pause_s=SWEEP_PAUSE_S,
     )
+    dead = {queue.name: queue.dead_letters for queue in topology.queues}
+    yield _forever("collect", lambda: operations.collect(db, queues, dead), pause_s=COLLECT_PAUSE_S)
+    yield _forever("carry_out", lambda: operations.carry_out(db, queues), pause_s=ORDERS_PAUSE_S)
     yield _forever("erase", lambda: uploads.delete_erased(db, storage), pause_s=SWEEP_PAUSE_S)
     yield _forever("trail", lambda: identity.trail_failed_sign_ins(db), pause_s=TRAIL_PAUSE_S)
     yield _forever("seal", lambda: audit.seal(db, storage, bucket=settings.audit_bucket), pause_s=SEAL_PAUSE_S)
@@ -95,12 +102,22 @@ def _loops(
 async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.Queue) -> int:
     """Take one batch of a status queue: each message is its own transaction, and one bad one fails alone.
 
+    While it takes long, what waits for its turn is kept hidden from others.
     Raises what the database does while it is away: a message taken then would be counted as failed, and after five
     times as dead.
     """
     await db.call("select")
     messages = await queues.receive(queue.name, wait_s=_WAIT_S)
-    done = [message for message in messages if await _handled(db, storage, queues, queue.name, message)]
+    done: list[Message] = []
+    hidden_at = time.monotonic()
+    for place, message in enumerate(messages):
+        if time.monotonic() - hidden_at > queue.visibility_s / 2:
+            await queues.delete(queue.name, done)
+            done = []
+            await asyncio.gather(*(queues.hide(queue.name, m, seconds=queue.visibility_s) for m in messages[place:]))
+            hidden_at = time.monotonic()
+        if await _handled(db, storage, queues, queue.name, message):
+            done.append(message)
     await queues.delete(queue.name, done)
     if queue.lane == "bulk" and 0 < len(messages) < SQS_BATCH:
         await asyncio.sleep(BULK_PAUSE_S)
@@ -124,6 +141,7 @@ async def _handled(db: Database, storage: Storage, queues: Queues, queue: str, m
 async def _keep_house(db: Database) -> int:
     await notifications.prune(db)
     await identity.prune(db)
+    await operations.prune(db)
     await audit.keep_partitions(db)
     return 0
 

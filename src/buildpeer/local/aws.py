@@ -212,6 +212,7 @@ def policies(
     )
     # derive asks whether a page is made already, and must be told 404 if it isn't
     look = _allow(["s3:GetObject"], [pictures]) + _allow(["s3:ListBucket"], [f"arn:aws:s3:::{derived}"])
+    dead = [f"arn:aws:sqs:{region}:{account}:{queue.dead_letters}" for queue in topology.queues]
     everything = [f"arn:aws:sqs:{region}:{account}:{queue.name}" for queue in topology.queues]
     statements: dict[Person, list[dict[str, Any]]] = {
         "api": read
@@ -229,6 +230,7 @@ def policies(
         + tidy
         + _allow(["s3:PutObject"], [f"arn:aws:s3:::{audit}/seals/*"])
         + consume(STATUS)
+        + _allow(["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:DeleteMessageBatch", "sqs:GetQueueUrl"], dead)
         + _allow(["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"], everything),
         "scan": read + consume(SCAN) + publish(facts.SOURCE_SCAN),
         "derive": read + look + _allow(["s3:PutObject"], [pictures]) + consume(DERIVE) + publish(facts.SOURCE_DERIVE),

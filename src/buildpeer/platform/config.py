@@ -32,6 +32,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chunks_bucket: str = "buildpeer-chunks"
     derived_bucket: str = "buildpeer-derived"
     audit_bucket: str = "buildpeer-audit"  # the second place of seals; on AWS with Object Lock
+    operator_keys: str = (
+        ""  # name:hash,…: who may call /v1/ops, and the SHA-256 (hex) of each one's key of 32 random bytes
+    )
     audit_key: str = ""  # signs exports of the audit trail: an Ed25519 private key, 32 bytes, base64
     verdicts: Literal["scan", "guardduty"] = "scan"
     clamd: str = ""  # host:port or a socket's path; empty: the embedded scanner

@@ -6,6 +6,8 @@ Litestar stays in this file, in the modules' `http.py` and in `entrypoints/api`.
 import asyncio
 import base64
 import binascii
+import hashlib
+import hmac
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -54,6 +56,7 @@ SettingsDep = NamedDependency[Settings]
 CallerDep = NamedDependency[Caller]
 NowDep = NamedDependency[datetime]
 LanguageDep = NamedDependency[str]
+OperatorDep = NamedDependency[str]
 
 # Values that no field takes: NUL, years beyond the calendar, bytes that are no UTF-8, nesting without end.
 _UNREADABLE = (asyncpg.DataError, UnicodeDecodeError, RecursionError)
@@ -213,6 +216,20 @@ async def caller(request: Request[Any, Any, Any], tokens: TokensDep, now: NowDep
     if kind.lower() != "bearer" or not token:
         raise Problem("not_signed_in")
     return tokens.read_access(token.strip(), now=now, request_id=request_id(request))
+
+
+async def operator(request: Request[Any, Any, Any], settings: SettingsDep) -> str:
+    """The name of the operator who calls, by the bearer key; the settings hold only a hash of each.
+
+    Raises Problem not_signed_in, always where no operator's key was set.
+    """
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    given = hashlib.sha256(key.strip().encode()).hexdigest()
+    for entry in settings.operator_keys.split(",") if kind.lower() == "bearer" else ():
+        name, _, wanted = entry.strip().partition(":")
+        if name and hmac.compare_digest(given, wanted.lower()):
+            return name
+    raise Problem("not_signed_in")
 
 
 async def language(request: Request[Any, Any, Any]) -> str:

@@ -51,7 +51,7 @@ async def make_document(
         "preview_reason": "image_damaged",
         "created_at": clock.now(),
     }
-    file = ReadyFile(**(given | changes))
+    file = ReadyFile(**({"settled_at": clock.now()} | given | changes))
     async with worker_db.transaction(Scope(company.tenant_id, None)) as tx:
         await handlers.on_upload_ready(tx, file)
     return file

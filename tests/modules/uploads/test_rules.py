@@ -86,11 +86,29 @@ def test_repeated_and_reordered_facts_never_take_a_state_back_and_are_ready_once
     assert states[-1] == "ready"
 
 
-@pytest.mark.parametrize("end", sorted(rules.ENDS))
+@pytest.mark.parametrize("end", sorted(rules.ENDS - {"ready"}))
 def test_what_has_ended_learns_nothing(end: Any) -> None:
     ended = upload(state=end)
     for fact in (CREATED, CLEAN, INFECTED, DERIVED):
         assert rules.learn(ended, **fact) is ended
+
+
+def test_a_ready_file_is_locked_away_when_something_is_found_in_it_later() -> None:
+    ready = rules.learn(rules.learn(upload(), **CLEAN), **DERIVED)
+    assert ready.state == "ready"
+    for fact in (CREATED, CLEAN, DERIVED, CLEAN | {"verdict": "unscannable"}):
+        assert rules.learn(ready, **fact) is ready
+    found = rules.learn(ready, **INFECTED)
+    assert (found.state, found.reason, found.verdict) == ("quarantined", "infected", "infected")
+    assert rules.learn(found, **CLEAN) is found
+
+
+def test_new_pictures_of_a_ready_file_are_taken_if_they_are_of_its_bytes() -> None:
+    ready = rules.learn(rules.learn(upload(), **CLEAN), **DERIVED)
+    better = rules.learn(ready, derived=derived(reason="image_damaged"))
+    assert (better.state, better.reason) == ("ready", "image_damaged")
+    other = msgspec.structs.replace(derived(reason="image_damaged"), sha256="00" * 32)
+    assert rules.learn(ready, derived=other) is ready
 
 
 def test_a_fact_that_is_known_already_gives_the_same_object_back() -> None:

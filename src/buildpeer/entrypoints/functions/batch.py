@@ -77,7 +77,7 @@ def location_of(event: Event) -> Location:
     """
     try:
         match event.source, event.detail_type:
-            case facts.SOURCE_S3, facts.OBJECT_CREATED:
+            case (facts.SOURCE_S3, facts.OBJECT_CREATED) | (facts.SOURCE_UPLOADS, facts.RESCAN_WANTED):
                 created = msgspec.json.decode(event.detail, type=facts.ObjectCreated)
                 return _location(created.bucket, created.object, clean=None)
             case facts.SOURCE_SCAN, facts.FILE_SCANNED:

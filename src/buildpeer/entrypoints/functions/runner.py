@@ -157,6 +157,7 @@ class Worker(threading.Thread):
             log.warning("functions.child_failed", worker=self.name, messages=len(batch), error=str(exc))
         if len(batch) == 1:
             return _ids(batch)
+        self._keep_hidden(queue, batch)
         return set[str]().union(*(self._failed_of(queue, [message]) for message in batch))
 
     def _invoke(self, queue: Queue, batch: Batch) -> set[str]:
@@ -184,6 +185,13 @@ class Worker(threading.Thread):
                 QueueUrl=self._url(queue),
                 ReceiptHandle=message["ReceiptHandle"],
                 VisibilityTimeout=0 if self._stop_asked.is_set() else backoff_s(_receives(message)),
+            )
+
+    def _keep_hidden(self, queue: Queue, batch: Batch) -> None:
+        """Begin the visibility time anew for messages whose work takes longer than one turn."""
+        for message in batch:
+            self._sqs.change_message_visibility(
+                QueueUrl=self._url(queue), ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=queue.visibility_s
             )
 
     def _url(self, queue: Queue) -> str:

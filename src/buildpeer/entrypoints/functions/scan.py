@@ -21,14 +21,17 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def scan(event: Event, location: Location) -> str:
     """Announce the verdict on one version and return it; the same event twice announces the same twice.
 
-    Raises GoneError, UnknownEventError, ScannerUnavailableError, ChildStartError, and what S3 and the bus raise.
+    Of what is scanned once more only an infection is told: the rest is known, and would be derived anew. Raises
+    GoneError, UnknownEventError, ScannerUnavailableError, ChildStartError, and what S3 and the bus raise.
     """
-    if event.detail_type != facts.OBJECT_CREATED:
+    if event.detail_type not in (facts.OBJECT_CREATED, facts.RESCAN_WANTED):
         raise UnknownEventError(event.detail_type)
     with tempfile.TemporaryDirectory(prefix="buildpeer-scan-") as folder:
         path = Path(folder, "file")
         fetched = aws().fetch(location, path)
         outcome = _scanner().scan(path)
+    if event.detail_type == facts.RESCAN_WANTED and outcome.verdict != "infected":
+        return f"still_{outcome.verdict}"
     fact = facts.FileScanned(
         bucket=fetched.bucket,
         object=fetched.object,

@@ -9,6 +9,8 @@ from buildpeer.platform.messaging import LOG, Outgoing
 
 ADDED = "document.added"
 ERASED = "document.erased"
+RENEWED = "document.renewed"
+WITHDRAWN = "document.withdrawn"
 
 
 class DocumentNews(msgspec.Struct, frozen=True):
@@ -36,3 +38,13 @@ def page_wanted(bucket: str, key: str, version_id: str, size_bytes: int, page: i
     wanted = facts.PageWanted(bucket=facts.Bucket(bucket), object=place, page=page)
     queue = wiring.queue_name(wiring.DERIVE, "live")
     return Outgoing(queue, "page", facts.event(facts.SOURCE_DOCUMENTS, facts.PAGE_WANTED, wanted))
+
+
+def renewed(news: DocumentNews) -> Outgoing:
+    """The announcement of new pictures of a document."""
+    return Outgoing(LOG, RENEWED, {"version": 1, "document": news}, news.project_id)
+
+
+def withdrawn(news: DocumentNews) -> Outgoing:
+    """The announcement that a document is locked away: a scanner has found something in it after all."""
+    return Outgoing(LOG, WITHDRAWN, {"version": 1, "document": news}, news.project_id)

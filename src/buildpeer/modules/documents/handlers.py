@@ -9,13 +9,22 @@ from buildpeer.platform.db import Transaction
 
 
 async def on_upload_ready(tx: Transaction, file: ReadyFile) -> None:
-    """Make the document, and announce it, in the transaction that makes the upload ready; twice changes nothing."""
+    """Make the document, and announce it, in the transaction that makes the upload ready; twice changes nothing.
+
+    One that is there gets the file's new pictures. Every document of a file that is infected after all is withdrawn.
+    """
+    if file.infected:
+        while gone := await store.withdraw(tx, file, at=file.settled_at):  # again: one more may just have been linked
+            await tx.announce(events.withdrawn(news) for news in gone)
+        return
     project = await projects.find_project(tx, file.project_id)
     capture = rules.captured(file.media, said=file.said_captured_at, zone=project.timezone)
     location = rules.located(file.media, latitude=file.said_latitude, longitude=file.said_longitude)
     if await store.insert(tx, file, capture, location):
         news = events.DocumentNews(file.upload_id, file.project_id, file.kind, file.name)
         await tx.announce([events.added(news)])
+    else:
+        await tx.announce(events.renewed(news) for news in await store.renew(tx, file))
 
 
 async def on_uploads_linked(tx: Transaction, files: Sequence[LinkedFile]) -> None:

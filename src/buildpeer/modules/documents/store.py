@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from buildpeer.facts import Icon, Media, Rendition
+from buildpeer.modules.documents.events import DocumentNews
 from buildpeer.modules.documents.rules import Capture, CapturedFrom, LocatedFrom, Location, folded
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform.db import FIRST_PAGE, Transaction, record, records
@@ -71,6 +72,12 @@ select {_COLUMNS} from documents where tenant_id = $1 and project_id = $6 and (c
   and words @@ websearch_to_tsquery('simple', $5)
 order by created_at desc, document_id desc limit $4
 """  # noqa: S608
+RENEW = """
+update documents set media = $4, thumbnail = $5, preview = $6, preview_reason = $7
+where tenant_id = $1 and key = $2 and version_id = $3 and withdrawn_at is null
+returning document_id, project_id, kind, name
+"""
+WITHDRAW = "select document_id, project_id, kind, name from app.withdraw_documents($1, $2, $3)"
 ERASE = "delete from documents where tenant_id = $1 and document_id = $2 returning true"
 AUDIT = "select audit.record($1, $2, $3, $4, $5)"
 
@@ -106,6 +113,26 @@ async def insert(tx: Transaction, file: ReadyFile, capture: Capture, location: L
             folded(f"{file.name} {file.text}"),
         )
     )
+
+
+async def renew(tx: Transaction, file: ReadyFile) -> list[DocumentNews]:
+    """Give every document with these bytes the file's pictures; returns those documents."""
+    rows = await tx.all(
+        RENEW,
+        tx.tenant_id,
+        file.key,
+        file.version_id,
+        file.media,
+        file.thumbnail,
+        file.preview,
+        file.preview_reason,
+    )
+    return records(rows, DocumentNews)
+
+
+async def withdraw(tx: Transaction, file: ReadyFile, *, at: datetime) -> list[DocumentNews]:
+    """Take every document with these bytes away; returns those that were there."""
+    return records(await tx.all(WITHDRAW, file.key, file.version_id, at), DocumentNews)
 
 
 async def by_id(tx: Transaction, document_id: UUID) -> Document | None:

@@ -13,6 +13,7 @@ class ReadyFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that is clean, verified and processed, bound to one object version.
 
     `said_captured_at`, `said_latitude` and `said_longitude` are its sender's words, `text` what it is found by.
+    `infected`: it was all that, and a scanner has found something in it since.
     """
 
     upload_id: UUID
@@ -31,11 +32,13 @@ class ReadyFile(msgspec.Struct, frozen=True, kw_only=True):
     preview: Rendition | None
     preview_reason: str
     created_at: datetime
+    settled_at: datetime
     icon: Icon = "other"
     text: str = ""
     said_captured_at: datetime | None = None
     said_latitude: float | None = None
     said_longitude: float | None = None
+    infected: bool = False
 
 
 class LinkedFile(msgspec.Struct, frozen=True):
@@ -48,12 +51,12 @@ class LinkedFile(msgspec.Struct, frozen=True):
 
 
 def ready_file(upload: Upload) -> ReadyFile:
-    """The file of a ready upload; its type is what its content says.
+    """The file of an upload that is ready, or was before it had to be locked away; its type is what its content says.
 
-    Raises ValueError for an upload that is not ready.
+    Raises ValueError for an upload that never was.
     """
     derived = upload.derived
-    if upload.state != "ready" or derived is None or upload.version_id is None:
+    if upload.state not in ("ready", "quarantined") or derived is None or upload.version_id is None:
         raise ValueError(f"upload {upload.upload_id} is {upload.state}, not ready")
     return ReadyFile(
         upload_id=upload.upload_id,
@@ -77,4 +80,6 @@ def ready_file(upload: Upload) -> ReadyFile:
         said_captured_at=upload.captured_at,
         said_latitude=upload.latitude,
         said_longitude=upload.longitude,
+        settled_at=upload.updated_at,
+        infected=upload.state == "quarantined",
     )

@@ -282,8 +282,11 @@ def learn(upload: Upload, **facts: Any) -> Upload:
     """The upload with a fact added and its state settled; the same upload when nothing changes.
 
     Facts may come in any order and any number of times: what is known stays (but "infected" replaces any other
-    verdict), and the state is a function of what is known. An upload that has ended learns nothing more.
+    verdict), and the state is a function of what is known. An upload that has ended learns nothing more, but for a
+    ready one: a scanner may find something in it after all, and its pictures may be made anew.
     """
+    if upload.state == "ready":
+        return _learn_later(upload, **facts)
     if upload.state in ENDS:
         return upload
     if facts.get("verdict") == "infected" != upload.verdict:
@@ -295,6 +298,24 @@ def learn(upload: Upload, **facts: Any) -> Upload:
     known = msgspec.structs.replace(upload, **news)
     state, reason = _settle(known)
     return msgspec.structs.replace(known, state=state, reason=reason)
+
+
+def _learn_later(
+    upload: Upload,
+    *,
+    verdict: str | None = None,
+    scan_reason: str = "",
+    scanner: str | None = None,
+    derived: FileDerived | None = None,
+    **_others: Any,
+) -> Upload:
+    replace = msgspec.structs.replace
+    if verdict == "infected":
+        found = replace(upload, verdict="infected", scan_reason=scan_reason, scanner=scanner)
+        return replace(found, state="quarantined", reason="infected")
+    if derived is not None and derived != upload.derived and derived.sha256 == upload.sha256.hex():
+        return replace(upload, derived=derived, reason=derived.reason)
+    return upload
 
 
 def _settle(upload: Upload) -> tuple[State, str]:  # noqa: PLR0911 - one line per state

@@ -100,6 +100,9 @@ insert into erasures (tenant_id, bucket, key, version_id, thumbnail, preview) va
 DUE_ERASURES = "select erasure_id, bucket, key, version_id, thumbnail, preview, linked from app.due_erasures($1)"
 ERASED = "select app.erased($1)"
 NEEDLESS = "select place - 1 as place, state from app.needless_bytes($1, $2, $3, $4, $5, $6) order by place"
+READY_AFTER = """
+select tenant_id, upload_id, bucket, key, version_id, size_bytes from app.ready_uploads($1, $2, $3, $4, $5)
+"""
 DOCUMENTS_AFTER = """
 select tenant_id, document_id, bucket, key, version_id, size_bytes from app.documents_after($1, $2, $3)
 """
@@ -123,6 +126,17 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     thumbnail: Rendition | None
     preview: Rendition | None
     linked: bool
+
+
+class ReadyBytes(msgspec.Struct, frozen=True):
+    """The bytes of a file that is ready."""
+
+    tenant_id: UUID
+    upload_id: UUID
+    bucket: str
+    key: str
+    version_id: str
+    size_bytes: int
 
 
 class HeldBytes(msgspec.Struct, frozen=True):
@@ -329,3 +343,10 @@ async def needless(
 async def documents_after(db: Database, last: tuple[UUID, UUID], limit: int) -> list[HeldBytes]:
     """What the documents of all tenants claim to hold, after (tenant, document)."""
     return records(await db.call(DOCUMENTS_AFTER, *last, limit), HeldBytes)
+
+
+async def ready_after(
+    db: Database, last: tuple[UUID, UUID], limit: int, *, kind: str | None, since: datetime
+) -> list[ReadyBytes]:
+    """Files of all tenants that have been ready since then at the earliest, after (tenant, upload)."""
+    return records(await db.call(READY_AFTER, kind, since, *last, limit), ReadyBytes)

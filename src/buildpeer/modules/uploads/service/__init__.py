@@ -1,5 +1,6 @@
 """What can be done with uploads: one verb, one function, one transaction."""
 
+from buildpeer.modules.uploads.service.again import Asked, do_again
 from buildpeer.modules.uploads.service.joining import part_assembled
 from buildpeer.modules.uploads.service.linking import OnLinked
 from buildpeer.modules.uploads.service.manifest import Claim, Judged, judge_manifest
@@ -27,6 +28,7 @@ from buildpeer.modules.uploads.service.settling import OnReady, learn
 from buildpeer.modules.uploads.service.sweeping import Backlog, sweep
 
 __all__ = [
+    "Asked",
     "Backlog",
     "Buckets",
     "ChunkUrl",
@@ -41,6 +43,7 @@ __all__ = [
     "cancel",
     "complete",
     "delete_erased",
+    "do_again",
     "find_bytes_gone",
     "find_orphans",
     "get_upload",

@@ -13,6 +13,7 @@ from buildpeer.modules.uploads.facade import ReadyFile, ready_file
 from buildpeer.modules.uploads.rules import Place, Upload
 from buildpeer.platform.db import Database, Scope, Transaction
 
+# Called when a file becomes ready, when pictures of it are made anew, and when it turns out to be infected.
 OnReady = Callable[[Transaction, ReadyFile], Awaitable[None]]
 
 _log = structlog.get_logger()
@@ -75,8 +76,8 @@ async def become(tx: Transaction, upload: Upload, facts: dict[str, Any], *, on_r
     await store.save(tx, after, now=now, check_at=check_at)
     if after.state != upload.state:
         await tx.announce([events.news(events.CHANGED, after)])
-        if after.state == "ready":
-            await on_ready(tx, ready_file(after))
+    if after.state == "ready" or upload.state == "ready":
+        await on_ready(tx, ready_file(after))
     return after
 
 

@@ -1,0 +1,87 @@
+"""Doors for operators."""
+
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, MediaType, delete, get, post
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from buildpeer import wiring
+from buildpeer.modules.operations import service
+from buildpeer.modules.operations.store import DeadLetter
+from buildpeer.platform.http import (
+    DEFAULT_LIMIT,
+    Cursor,
+    DatabaseDep,
+    Limit,
+    OperatorDep,
+    Page,
+    SettingsDep,
+    page,
+    read_cursor,
+)
+
+METRIC = "buildpeer_dead_letters"
+
+
+class Redrive(msgspec.Struct):
+    """Of which queue to send every open letter again."""
+
+    queue: str
+
+
+class Ordered(msgspec.Struct):
+    """How many letters the order was new to."""
+
+    letters: int
+
+
+class OperationsController(Controller):
+    """For the people who run BuildPeer, by an operator's key."""
+
+    path = "/v1/ops"
+    tags = ("operations",)
+
+    @get("/dead-letters", summary="Messages that nobody could work on")
+    async def list_letters(
+        self,
+        *,
+        operator: OperatorDep,
+        db: DatabaseDep,
+        queue: Annotated[str | None, QueryParameter(name="queue", required=False)] = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> Page[DeadLetter]:
+        """Those that nothing was done about yet, the oldest first."""
+        after = read_cursor(cursor, tuple[UUID])
+        found = await service.list_letters(db, queue=queue, after=after[0] if after else None, limit=limit + 1)
+        return page(list(found), limit, lambda letter: [letter.letter_id])
+
+    @get("/dead-letters/{letter_id:uuid}", summary="One such message")
+    async def get_letter(self, letter_id: FromPath[UUID], operator: OperatorDep, db: DatabaseDep) -> DeadLetter:
+        """The message, and who has ordered what about it."""
+        return await service.get_letter(db, letter_id=letter_id)
+
+    @post("/dead-letters/{letter_id:uuid}/redrive", summary="Send it again", status_code=202)
+    async def redrive(self, letter_id: FromPath[UUID], operator: OperatorDep, db: DatabaseDep) -> DeadLetter:
+        """The worker sends it to where it died, within seconds; asking again changes nothing."""
+        return await service.order(db, letter_id=letter_id, verb="redrive", by=operator)
+
+    @delete("/dead-letters/{letter_id:uuid}", summary="Drop it", status_code=202)
+    async def drop(self, letter_id: FromPath[UUID], operator: OperatorDep, db: DatabaseDep) -> DeadLetter:
+        """It is worked on no more; its record stays."""
+        return await service.order(db, letter_id=letter_id, verb="drop", by=operator)
+
+    @post("/redrives", summary="Send a queue's dead letters again", status_code=202)
+    async def redrive_all(self, data: JSONBody[Redrive], operator: OperatorDep, db: DatabaseDep) -> Ordered:
+        """Every open letter of a queue."""
+        return Ordered(await service.order_all(db, queue=data.queue, verb="redrive", by=operator))
+
+    @get("/metrics", summary="What an alarm looks at", media_type=MediaType.TEXT)
+    async def metrics(self, operator: OperatorDep, db: DatabaseDep, settings: SettingsDep) -> str:
+        """Open dead letters by queue, as Prometheus reads them (text format 0.0.4)."""
+        open_letters = await service.count(db)
+        topology = wiring.topology(uploads_bucket=settings.uploads_bucket, verdicts=settings.verdicts)
+        lines = [f'{METRIC}{{queue="{q.name}"}} {open_letters.get(q.name, 0)}' for q in topology.queues]
+        return "\n".join([f"# HELP {METRIC} Messages that nobody could work on.", f"# TYPE {METRIC} gauge", *lines, ""])
