@@ -158,7 +158,7 @@ def _into_own_projects(sql: str, own: str) -> str:
 
 def _batch(caller: Caller, size: int = 500) -> Sequence[Any]:
     ids = sorted(uuid4() for _ in range(size))
-    columns = ("photo", "IMG_0001.jpg", 3_000_000, "image/jpeg", bytes(32))
+    columns = ("photo", "IMG_0001.jpg", 3_000_000, "image/jpeg", bytes(32), None, None, None)
     keys = [f"live/{caller.tenant_id}/{each}" for each in ids]
     head = (caller.tenant_id, caller.project_id, caller.person_id, "buildpeer-uploads", "live", ids, keys)
     return (*head, *([each] * size for each in columns))

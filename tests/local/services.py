@@ -10,6 +10,7 @@ ministack's Python is `$BUILDPEER_MINISTACK_PYTHON`, or the one that `make setup
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import tempfile
@@ -28,11 +29,14 @@ def ministack_python() -> Path:
 
 
 def free_ports() -> Ports:
-    """Six ports that nobody listens on right now."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(6)]
-        api, postgres, s3, valkey, smtp, mail = (probe.getsockname()[1] for probe in probes)
-        return Ports(api=api, postgres=postgres, s3=s3, valkey=valkey, smtp=smtp, mail=mail)
+    """Six ports that nobody listens on right now, and that the system gives to no outgoing connection meanwhile."""
+    while True:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            numbers = random.sample(range(15_000, 32_000), 6)
+            for number in numbers:
+                held.enter_context(socket.create_server(("127.0.0.1", number)))
+            api, postgres, s3, valkey, smtp, mail = numbers
+            return Ports(api=api, postgres=postgres, s3=s3, valkey=valkey, smtp=smtp, mail=mail)
 
 
 def config_for(tmp_dir: Path) -> StackConfig:

@@ -95,7 +95,7 @@ async def test_however_transactions_end_the_next_one_finds_nothing_of_them(setti
 async def test_a_setting_that_outlives_its_transaction_would_be_found(settings, company, monkeypatch) -> None:
     """`reset=_nothing_to_reset` is right only while nothing is set for longer than a transaction."""
     session_wide = """select null::text as role, false as session_ended, set_config('app.tenant_id', $1, false),
-      set_config('app.person_id', $2, false), set_config('app.request_id', $3, false), $4::uuid"""
+      set_config('app.person_id', $2, false), set_config('app.request_id', $3, false), $4::uuid, $5::uuid"""
     monkeypatch.setattr("buildpeer.platform.db._BEGIN", session_wide)
     scope = Scope(company.tenant_id, (await company.hire("owner")).person_id)
     db = await Database.connect(settings.database_url, size=3)

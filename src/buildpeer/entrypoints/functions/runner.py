@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from botocore.exceptions import BotoCoreError, ClientError
 
 from buildpeer.platform import aws
 from buildpeer.platform.config import PREFIX, ConfigError, Settings
@@ -188,11 +189,16 @@ class Worker(threading.Thread):
             )
 
     def _keep_hidden(self, queue: Queue, batch: Batch) -> None:
-        """Begin the visibility time anew for messages whose work takes longer than one turn."""
-        for message in batch:
-            self._sqs.change_message_visibility(
-                QueueUrl=self._url(queue), ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=queue.visibility_s
-            )
+        """Begin the visibility time anew for messages whose work takes longer than a turn; at worst one comes twice."""
+        try:
+            for message in batch:
+                self._sqs.change_message_visibility(
+                    QueueUrl=self._url(queue),
+                    ReceiptHandle=message["ReceiptHandle"],
+                    VisibilityTimeout=queue.visibility_s,
+                )
+        except (BotoCoreError, ClientError) as exc:
+            log.warning("functions.not_kept_hidden", worker=self.name, error=str(exc))
 
     def _url(self, queue: Queue) -> str:
         if queue.name not in self._urls:
