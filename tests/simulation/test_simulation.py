@@ -1,6 +1,6 @@
 """Every file ends as it should, whatever happens: seeded lives of the whole house.
 
-A failure prints its seed, and `BUILDPEER_SIMULATION_SEED=<seed> pytest tests/simulation` replays just that life.
+A failure prints its seed; `BUILDPEER_SIMULATION_SEED=<seed> pytest -m long tests/simulation` replays just that life.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ from buildpeer.modules.uploads.service import settling
 from buildpeer.platform import db as platform_db
 from buildpeer.platform import migrate
 from buildpeer.platform.auth import Tokens
+
+pytestmark = pytest.mark.long  # a life in some thousands comes to a standstill, and then holds everything up
 
 ONE = os.environ.get("BUILDPEER_SIMULATION_SEED")
 SEEDS = range(int(ONE), int(ONE) + 1) if ONE else range(300)
@@ -98,7 +100,7 @@ def live(places: Places, tokens: Tokens, password_hash: str) -> Live:
                     await world.run()
             except BaseException as exc:
                 exc.add_note("\n".join(world.scheduler.trace[-60:]))
-                exc.add_note(f"replay: BUILDPEER_SIMULATION_SEED={seed} pytest tests/simulation")
+                exc.add_note(f"replay: BUILDPEER_SIMULATION_SEED={seed} pytest -m long tests/simulation")
                 await world.abandon()
                 raise
         return world.scheduler.trace
@@ -121,7 +123,6 @@ async def test_a_kickoff_whose_queues_and_processes_are_wiped_ends_ready_all_the
     await live(seed, kickoff=20)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("first", range(300, 5000, 100))
 async def test_every_file_ends_as_it_should_in_thousands_of_lives(live: Live, first: int) -> None:
     await live_all(live, range(first, first + 100))
