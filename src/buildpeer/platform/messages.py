@@ -113,6 +113,56 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "Este celular está bloqueado. Peça ao seu gestor que o autorize.",
         "en": "This device is locked. Ask a manager to approve it.",
     },
+    "log_open": {
+        "es": "El parte diario todavía está abierto; ciérrelo primero.",
+        "pt": "O diário de obra ainda está aberto; conclua-o primeiro.",
+        "en": "The daily log is still open; complete it first.",
+    },
+    "log_closed": {
+        "es": "El parte diario ya está cerrado; reábralo para cambiarlo.",
+        "pt": "O diário de obra já está concluído; reabra-o para alterá-lo.",
+        "en": "The daily log is completed; reopen it to change it.",
+    },
+    "conflict_resolved": {
+        "es": "Alguien ya decidió otra cosa.",
+        "pt": "Alguém já decidiu de outra forma.",
+        "en": "Somebody has decided otherwise already.",
+    },
+    "bitacora_not_open": {
+        "es": "La bitácora aún no está abierta: hacen falta residente y superintendente, y la nota de apertura.",
+        "pt": "O livro de obra ainda não está aberto: faltam o residente, o superintendente ou a nota de abertura.",
+        "en": "The bitácora is not open yet: it takes a residente, a superintendente and the opening note.",
+    },
+    "bitacora_closed": {
+        "es": "La bitácora está cerrada; ya no admite notas.",
+        "pt": "O livro de obra está encerrado; não admite mais notas.",
+        "en": "The bitácora is closed; it takes no more notes.",
+    },
+    "bitacora_unsigned": {
+        "es": "Faltan firmas en estas notas: {folios}.",
+        "pt": "Faltam assinaturas nestas notas: {folios}.",
+        "en": "These notes wait for signatures: {folios}.",
+    },
+    "note_changed": {
+        "es": "La firma no corresponde a esta nota: léala otra vez antes de firmar.",
+        "pt": "A assinatura não corresponde a esta nota: leia-a de novo antes de assinar.",
+        "en": "The signature is not for this note: read it again before you sign.",
+    },
+    "party_taken": {
+        "es": "Esa persona ya es {role} en esta bitácora.",
+        "pt": "Essa pessoa já é {role} neste livro de obra.",
+        "en": "That person is the {role} of this bitácora already.",
+    },
+    "not_a_party": {
+        "es": "Solo quienes son parte de la bitácora pueden escribir y firmar notas.",
+        "pt": "Só quem é parte do livro de obra pode escrever e assinar notas.",
+        "en": "Only the parties of the bitácora issue and sign notes.",
+    },
+    "log_date_invalid": {
+        "es": "Esa fecha no vale: hoy es {today} en la obra ({timezone}). Revise el reloj del teléfono.",
+        "pt": "Essa data não é válida: hoje é {today} na obra ({timezone}). Verifique o relógio do celular.",
+        "en": "That date can't be: today is {today} at the site ({timezone}). Check the phone's clock.",
+    },
     "link_expired": {
         "es": "El enlace venció o ya se usó. Pida uno nuevo.",
         "pt": "O link expirou ou já foi usado. Peça um novo.",
@@ -408,6 +458,7 @@ ACTIONS: dict[str, dict[str, str]] = {
     "insert": {"es": "Creó", "pt": "Criou", "en": "Created"},
     "update": {"es": "Modificó", "pt": "Alterou", "en": "Changed"},
     "delete": {"es": "Eliminó", "pt": "Excluiu", "en": "Deleted"},
+    "log_reopened": {"es": "Reabrió un parte diario", "pt": "Reabriu um diário de obra", "en": "Reopened a daily log"},
     "sign_in": {"es": "Inició sesión", "pt": "Entrou", "en": "Signed in"},
     "sign_in_failed": {
         "es": "Intento fallido de iniciar sesión",
