@@ -16,6 +16,7 @@ from buildpeer.platform.config import Settings
 Ids = Mapping[str, str]
 CHUNK = 128 * 1024
 STREAM = "GET /v1/events"
+LONG_AGO = "2026-01-01T10:00:00Z"
 
 
 def routes() -> dict[str, dict[str, Any]]:
@@ -65,6 +66,39 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     "POST /v1/progress": lambda ids, rng: {
         "uploads": [{"upload_id": ids["upload_id"], "sent_bytes": rng.randint(1, 3)}]
     },
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/distribution": lambda ids, _: {"people": [ids["person_id"]]},
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/reopening": lambda ids, _: {"reason": ids["text"]},
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/entries": lambda ids, _: {
+        "entries": [
+            {"entry_id": ids["entry_id"], "content": {"kind": "note", "text": ids["text"]}, "noted_at": LONG_AGO}
+        ],
+        "sent_at": LONG_AGO,
+    },
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/copies": lambda _ids, _: {},
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/exports": lambda ids, _: {"job_id": ids["job_id"]},
+    "POST /v1/daily-log-entries/{entry_id}/edits": lambda ids, _: {
+        "installation_id": ids["session_id"],
+        "sequence": int.from_bytes(ids["text"].encode()[:6]),
+        "base_version": 1,
+        "noted_at": LONG_AGO,
+        "sent_at": LONG_AGO,
+        "set": {"text": ids["text"]},
+    },
+    "POST /v1/daily-log-conflicts/{conflict_id}/resolution": lambda _ids, _: {"resolution": "kept"},
+    "POST /v1/projects/{project_id}/bitacoras": lambda ids, _: {
+        "bitacora_id": ids["bitacora_id"],
+        "title": ids["text"],
+        "contract": {"number": "1", "works": ids["text"], "client": ids["text"], "contractor": ids["text"]},
+    },
+    "PUT /v1/bitacoras/{bitacora_id}/parties/{role}": lambda ids, _: {"person_id": ids["person_id"]},
+    "POST /v1/bitacoras/{bitacora_id}/notes": lambda ids, _: {
+        "note_id": ids["entry_id"],
+        "class": "order",
+        "subject": ids["text"],
+        "text": ids["text"],
+    },
+    "POST /v1/bitacoras/{bitacora_id}/notes/{folio}/signature": lambda ids, _: {"hash": ids["sha256"]},
+    "POST /v1/bitacoras/{bitacora_id}/exports": lambda ids, _: {"job_id": ids["job_id"]},
     "POST /v1/ops/redrives": lambda _ids, _: {"queue": "buildpeer-scan-live"},
     "POST /v1/documents/{document_id}/downloads": lambda _ids, rng: {
         "rendition": rng.choice(["original", "original", "preview"])

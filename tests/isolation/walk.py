@@ -55,7 +55,11 @@ KINDS = (
     "device_id",
     "session_id",
     "job_id",
+    "entry_id",
+    "conflict_id",
+    "bitacora_id",
 )
+_FIXED = {"number": "1", "folio": "1", "role": "supervisor", "log_date": "2026-10-01"}
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
     **dict.fromkeys(("POST /v1/sessions", "PUT /v1/me/password", "POST /v1/password-resets/completion"), 0.15),
@@ -91,6 +95,12 @@ select * from (
   union all select 'session_id', concat_ws(' ', session_id, device, tenant_id), tenant_id, null, 'managers', person_id,
     created_at
     from sessions
+  union all select 'entry_id', concat_ws(' ', entry_id, fields ->> 'text'), tenant_id, project_id, 'files', null,
+    created_at from daily_log_entries
+  union all select 'conflict_id', concat_ws(' ', conflict_id, value ->> 0), tenant_id, project_id, 'files', null,
+    created_at from daily_log_conflicts
+  union all select 'bitacora_id', concat_ws(' ', bitacora_id, title), tenant_id, project_id, 'leads', null, created_at
+    from bitacoras
   union all select 'job_id', job_id::text, tenant_id, null, 'one', created_by, created_at from jobs
 ) as all_words where tenant_id = any ($1) order by created_at, kind, words
 """
@@ -151,6 +161,8 @@ class Rights:
                 return self.role == "residente"
             case "project":
                 return audience.project_id in self.projects
+            case "leads":  # and the parties, of which there are none but by these
+                return audience.project_id in self.projects and self.role == "residente"
             case "files":
                 return audience.project_id in self.projects and self.role != "inversionista"
         return False
@@ -308,8 +320,8 @@ class Walk:
         """An id of this kind: one's own about half the time, else anybody's. Raises KeyError for an unknown kind."""
         if name == "challenge":
             return self.tokens.challenge(UUID(ids["device_id"]), now=clock.now())
-        if name == "number":
-            return "1"
+        if name in _FIXED:
+            return _FIXED[name]
         if name == "letter_id":
             return self._nobodys(name)
         if name == "email":
@@ -361,6 +373,10 @@ class Walk:
             "format": lambda: rng.choice(["csv", "json"]),
             "q": lambda: ids["text"],
             "queue": lambda: "buildpeer-scan-live",
+            "kind": lambda: rng.choice(["note", "weather"]),
+            "class": lambda: rng.choice(["opening", "order"]),
+            "deleted": lambda: "true",
+            "resolved": lambda: "true",
             "limit": lambda: str(rng.choice([1, 7, 200])),
             "cursor": lambda: rng.choice(self.cursors[route]),
         }

@@ -8,6 +8,8 @@ import msgspec
 from litestar import Controller, get, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from buildpeer.modules.jobs.facade import JobStarted
+from buildpeer.modules.reports.http.daily_logs import Export
 from buildpeer.modules.reports.rules.bitacora import (
     Attached,
     BitacoraAction,
@@ -21,12 +23,14 @@ from buildpeer.modules.reports.rules.bitacora import (
     Status,
 )
 from buildpeer.modules.reports.service import bitacora as service
+from buildpeer.modules.reports.service import exporting
 from buildpeer.modules.reports.service.bitacora import Issued, Kept, NewBitacora
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
     CallerDep,
     Cursor,
     DatabaseDep,
+    LanguageDep,
     Limit,
     NowDep,
     Page,
@@ -208,6 +212,26 @@ class BitacorasController(Controller):
             await service.sign_note(
                 db, caller=caller, bitacora_id=bitacora_id, folio=folio, read_hash=data.hash, now=now
             )
+        )
+
+    @post(
+        "/bitacoras/{bitacora_id:uuid}/exports",
+        summary="A bitácora as a PDF",
+        opt=used_with("daily_logs", write="read"),
+    )
+    async def export(
+        self,
+        bitacora_id: FromPath[UUID],
+        data: JSONBody[Export],
+        caller: CallerDep,
+        db: DatabaseDep,
+        language: LanguageDep,
+    ) -> JobStarted:
+        """Order it on paper, with its notes, signatures and hashes, and the signed bundle attached, which
+        `buildpeer bitacora verify` checks; `GET /v1/jobs/{job_id}` has the file.
+        """
+        return await exporting.order_bitacora(
+            db, caller=caller, bitacora_id=bitacora_id, job_id=data.job_id, language=language
         )
 
 

@@ -8,14 +8,17 @@ import msgspec
 from litestar import Controller, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from buildpeer.modules.jobs.facade import JobStarted
 from buildpeer.modules.reports.rules.daily_logs import LogAction, State
 from buildpeer.modules.reports.service import daily_logs as service
+from buildpeer.modules.reports.service import exporting
 from buildpeer.modules.reports.service.daily_logs import Day
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
     CallerDep,
     Cursor,
     DatabaseDep,
+    LanguageDep,
     Limit,
     NowDep,
     Page,
@@ -61,6 +64,12 @@ class Reopening(msgspec.Struct):
     """Why a day is opened again; the audit trail keeps it."""
 
     reason: Reason
+
+
+class Export(msgspec.Struct):
+    """A job to order; `job_id` is a UUIDv7 made by the client."""
+
+    job_id: UUID
 
 
 class DailyLogsController(Controller):
@@ -160,6 +169,23 @@ class DailyLogsController(Controller):
             await service.reopen(
                 db, caller=caller, project_id=project_id, log_date=log_date, reason=data.reason, now=now
             )
+        )
+
+
+    @post("/{log_date:date}/exports", summary="A day as a PDF", opt=used_with("daily_logs", write="read"))
+    async def export(
+        self,
+        *,
+        project_id: FromPath[UUID],
+        log_date: FromPath[date],
+        data: JSONBody[Export],
+        caller: CallerDep,
+        db: DatabaseDep,
+        language: LanguageDep,
+    ) -> JobStarted:
+        """Order the day on paper, with its photos, in the caller's language; `GET /v1/jobs/{job_id}` has the file."""
+        return await exporting.order_log(
+            db, caller=caller, project_id=project_id, log_date=log_date, job_id=data.job_id, language=language
         )
 
 

@@ -212,3 +212,8 @@ def references(fields: dict[str, Any]) -> dict[str, set[UUID]]:
     """The places, trades and companies that fields name, as `projects.check_references` takes them."""
     named = {"locations": "location_id", "trades": "trade_id", "companies": "company_id"}
     return {what: {UUID(fields[name])} for what, name in named.items() if fields.get(name)}
+
+
+def names_of(kind: str) -> tuple[str, ...]:
+    """The fields of a kind, in order."""
+    return _SHAPES[kind].__struct_fields__

@@ -170,6 +170,7 @@ select l.log_date from daily_logs l where l.tenant_id = $1 and l.project_id = $2
     and e.log_date = l.log_date and e.deleted_at is null and e.kind = any ($4))
 order by l.log_date desc limit 1
 """
+COMPANY = "select name from tenants where tenant_id = $1"
 PEOPLE = "select person_id, name from people where person_id = any ($1)"
 
 
@@ -366,3 +367,8 @@ async def day_before(tx: Transaction, project_id: UUID, log_date: date, kinds: S
 async def names(tx: Transaction, people: set[UUID]) -> dict[UUID, str]:
     """Names of people of the company."""
     return {row["person_id"]: row["name"] for row in await tx.all(PEOPLE, list(people))} if people else {}
+
+
+async def company(tx: Transaction) -> str:
+    """What the company is called."""
+    return await tx.value(COMPANY, tx.tenant_id)
