@@ -189,8 +189,8 @@ async def write_logs(admin: Any, company: Company, project: UUID, person: UUID, 
         *(*place, day, ids["entry_id"], name, person),
     )
     await admin.execute(
-        """insert into daily_log_edits (tenant_id, project_id, entry_id, installation_id, sequence, created_by, noted_at,
-        base_version, change) values ($1, $2, $3, $3, 1, $4, now(), 1, '{}')""",
+        """insert into daily_log_edits (tenant_id, project_id, entry_id, installation_id, sequence, created_by,
+        noted_at, base_version, change) values ($1, $2, $3, $3, 1, $4, now(), 1, '{}')""",
         *(*place, ids["entry_id"], person),
     )
     await admin.execute(

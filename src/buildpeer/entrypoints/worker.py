@@ -18,6 +18,7 @@ from buildpeer.modules.jobs import service as jobs
 from buildpeer.modules.jobs.facade import Handlers
 from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.operations import service as operations
+from buildpeer.modules.reports.service import exporting as reports
 from buildpeer.modules.uploads import handlers
 from buildpeer.modules.uploads import service as uploads
 from buildpeer.platform import clock, telemetry
@@ -26,6 +27,7 @@ from buildpeer.platform.db import Database
 from buildpeer.platform.mail import Mailer
 from buildpeer.platform.messaging import SQS_BATCH, Message, Queues
 from buildpeer.platform.realtime import Wakeups
+from buildpeer.platform.signing import Signer
 from buildpeer.platform.storage import Storage
 
 RELAY_PAUSE_S = 0.05  # people wait for the log; for a message that is driven again nobody does
@@ -44,15 +46,15 @@ _WAIT_S = 10
 _CONSUMERS = 2  # per status queue
 _JOBS_AT_ONCE = 2
 
-# Who does which kind of job.
-JOBS: Handlers = {}
+# Who does which kind of job; `_handlers` adds those that need a key.
+JOBS: Handlers = {reports.DAILY_LOG: reports.print_log}
 
 _log = structlog.get_logger()
 
 
 async def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; a message under way that is cut off comes again."""
-    settings.require("database_url", "people_database_url", "valkey_url")
+    settings.require("database_url", "people_database_url", "valkey_url", "audit_key")
     telemetry.configure_logging(settings, process="worker")
     db = await Database.connect(settings.database_url)
     people_db = await Database.connect(settings.people_database_url, size=2 * _JOBS_AT_ONCE)
@@ -113,13 +115,18 @@ def _loops(
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
 
 
+def _handlers(settings: Settings) -> Handlers:
+    return {**JOBS, reports.BITACORA: reports.print_bitacora(Signer(settings.audit_key))}
+
+
 def _jobs(
     settings: Settings, db: Database, people_db: Database, storage: Storage
 ) -> Iterator[Coroutine[None, None, None]]:
+    handlers = _handlers(settings)
     for _ in range(_JOBS_AT_ONCE):
         yield _forever(
             "jobs",
-            lambda: jobs.work(db, people_db, storage, JOBS, bucket=settings.derived_bucket, now=clock.now),
+            lambda: jobs.work(db, people_db, storage, handlers, bucket=settings.derived_bucket, now=clock.now),
             pause_s=JOBS_PAUSE_S,
         )
     yield _forever("expire_jobs", lambda: jobs.expire(db, storage, now=clock.now()), pause_s=EXPIRY_PAUSE_S)

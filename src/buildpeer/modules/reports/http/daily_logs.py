@@ -171,7 +171,6 @@ class DailyLogsController(Controller):
             )
         )
 
-
     @post("/{log_date:date}/exports", summary="A day as a PDF", opt=used_with("daily_logs", write="read"))
     async def export(
         self,

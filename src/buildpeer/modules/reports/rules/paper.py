@@ -85,7 +85,8 @@ BITACORA_TEMPLATE = """
       line(length: 100%, stroke: 0.4pt + rule)
       set text(size: 8.5pt)
       grid(columns: (auto, 1fr, auto), column-gutter: 10pt, row-gutter: 5pt,
-        ..note.signatures.map(((role, name, at)) => (text(fill: quiet, role), [#name], text(fill: quiet, at))).flatten())
+        ..note.signatures.map(((role, name, at)) =>
+          (text(fill: quiet, role), [#name], text(fill: quiet, at))).flatten())
       v(2pt)
       text(size: 6.5pt, fill: quiet, font: "DejaVu Sans Mono", note.hash)
     })
@@ -135,7 +136,7 @@ class BundledNote(msgspec.Struct, frozen=True):
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
-    """A bitácora as it is given away: `statement` is a JWS over a `Statement`, by the holder of `public_key` (a JWK)."""
+    """A bitácora as it is given away; `statement` is a JWS over a `Statement`, by the holder of `public_key`, a JWK."""
 
     format: str
     notes: list[BundledNote]

@@ -6,7 +6,7 @@ signature, the chain of notes, and that the pages say what the bundle says (`ver
 
 import hashlib
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,6 @@ from buildpeer.modules.documents.facade import Described
 from buildpeer.modules.jobs import facade as jobs
 from buildpeer.modules.jobs.facade import Handler, JobStarted, Outcome, Work
 from buildpeer.modules.projects import facade as projects
-from buildpeer.modules.projects.facade import ProjectAccess
 from buildpeer.modules.reports.rules import paper as rules
 from buildpeer.modules.reports.rules.bitacora import Signature
 from buildpeer.modules.reports.rules.daily_logs import Entry
@@ -51,9 +50,7 @@ async def order_log(
         )
 
 
-async def order_bitacora(
-    db: Database, *, caller: Caller, bitacora_id: UUID, job_id: UUID, language: str
-) -> JobStarted:
+async def order_bitacora(db: Database, *, caller: Caller, bitacora_id: UUID, job_id: UUID, language: str) -> JobStarted:
     """Order a bitácora as a PDF that can be verified. Raises Problem not_found, and what `jobs.start` does."""
     async with db.transaction(caller.scope) as tx:
         bitacora = await bitacoras.find(tx, bitacora_id)
@@ -75,23 +72,27 @@ async def print_log(work: Work) -> Outcome:
         log = await store.log(tx, work.project_id, log_date) or store.DailyLog(
             project_id=work.project_id, log_date=log_date
         )
-        entries = await store.page(
-            tx, work.project_id, log_date, after=None, kind=None, deleted=False, limit=_ENTRIES
-        )
+        entries = await store.page(tx, work.project_id, log_date, after=None, kind=None, deleted=False, limit=_ENTRIES)
         found = await documents.described(tx, [a for entry in entries for a in entry.attachments])
         named = await _names(tx, entries)
         people = await store.names(tx, {e.created_by for e in entries} | {p for p in (log.completed_by,) if p})
-        company = await store.company(tx)
+        company, country = await store.company(tx), (await projects.calendar_of(tx, work.project_id)).country
     photos, files = await _photos(work, entries, {each.document_id: each for each in found}, project.timezone)
     title, data = rules.log_data(
         log, entries, names=named | people, photos=photos, zone=project.timezone, language=work.language
     )
-    pdf = await print_pdf(
-        rules.LOG_TEMPLATE,
-        data,
-        _letterhead(project, company, title, rules.day_text(log_date, work.language), now, work.language),
-        pictures=files,
+    letterhead = Letterhead(
+        company=company,
+        project_code=project.code,
+        project=project.name,
+        title=title,
+        subtitle=rules.day_text(log_date, work.language),
+        printed_at=now,
+        timezone=project.timezone,
+        language=work.language,
+        country=country,
     )
+    pdf = await print_pdf(rules.LOG_TEMPLATE, data, letterhead, pictures=files)
     return _outcome(work, pdf, f"{project.code} {title} {log_date}.pdf", {"entries": len(entries)})
 
 
@@ -106,7 +107,7 @@ def print_bitacora(signer: Signer) -> Handler:
         async with work.transaction() as tx:
             bitacora = await bitacoras.find(tx, bitacora_id)
             project = await projects.find_project(tx, bitacora.project_id)
-            company = await store.company(tx)
+            company, country = await store.company(tx), (await projects.calendar_of(tx, project.project_id)).country
             notes = await _notes(tx, bitacora_id)
             found = await notes_store.signatures(tx, bitacora_id, list(range(1, len(notes) + 1)))
         signatures = [signature for signed in found.values() for signature in signed]
@@ -115,7 +116,7 @@ def print_bitacora(signer: Signer) -> Handler:
             project_code=project.code,
             project=project.name,
             timezone=project.timezone,
-            country=project.country,
+            country=country,
             language=work.language,
         )
         statement = Statement(
@@ -208,22 +209,6 @@ async def _photos(
                 photos.append(rules.photo(file, entry, document.captured_at, zone=zone, language=work.language))
                 await work.tell(len(files), min(len(found), MOST_PHOTOS))
     return photos, files
-
-
-def _letterhead(
-    project: ProjectAccess, company: str, title: str, subtitle: str, now: datetime, language: str
-) -> Letterhead:
-    return Letterhead(
-        company=company,
-        project_code=project.code,
-        project=project.name,
-        title=title,
-        subtitle=subtitle,
-        printed_at=now,
-        timezone=project.timezone,
-        language=language,
-        country=project.country,
-    )
 
 
 def _outcome(work: Work, pdf: bytes, filename: str, summary: dict[str, Any]) -> Outcome:
