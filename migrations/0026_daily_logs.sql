@@ -21,8 +21,8 @@ create table daily_logs (
   check ((distributed_at is not null) = (state = 'distributed') and (distributed_by is null) = (distributed_at is null))
 );
 
--- What somebody saw or counted on that day. `written` says of each field, and of each attachment, by which version of
--- the entry and from which phone it was written last; what isn't named there has been so from the beginning.
+-- What somebody saw or counted on that day. `written` says of each field, and of each attachment, by which versions of
+-- the entry and from which phones it got its value; what isn't named there has been so from the beginning.
 create table daily_log_entries (
   tenant_id uuid not null,
   entry_id uuid not null, -- made by the phone
@@ -139,8 +139,7 @@ create table bitacora_notes (
   unique (tenant_id, note_id),
   unique (tenant_id, bitacora_id, folio, hash),
   foreign key (tenant_id, bitacora_id) references bitacoras,
-  foreign key (tenant_id, bitacora_id, refers_to) references bitacora_notes,
-  check (folio > 0 and refers_to < folio)
+  check (folio > 0 and refers_to between 1 and folio - 1) -- folios have no gap, so it is there
 );
 
 -- Whoever signs names the hash of what they have read. Its author has signed a note by issuing it.

@@ -12,6 +12,7 @@ from tests.conftest import declare
 
 from buildpeer.entrypoints.api import create_app
 from buildpeer.platform.config import Settings
+from buildpeer.platform.ids import new_id
 
 Ids = Mapping[str, str]
 CHUNK = 128 * 1024
@@ -74,8 +75,8 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
         ],
         "sent_at": LONG_AGO,
     },
-    "POST /v1/projects/{project_id}/daily-logs/{log_date}/copies": lambda _ids, _: {},
-    "POST /v1/projects/{project_id}/daily-logs/{log_date}/exports": lambda ids, _: {"job_id": ids["job_id"]},
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/copies": lambda _ids, _: {"kinds": ["photo"]},
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/exports": lambda _ids, _: {"job_id": str(new_id())},
     "POST /v1/daily-log-entries/{entry_id}/edits": lambda ids, _: {
         "installation_id": ids["session_id"],
         "sequence": int.from_bytes(ids["text"].encode()[:6]),
@@ -86,7 +87,7 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     },
     "POST /v1/daily-log-conflicts/{conflict_id}/resolution": lambda _ids, _: {"resolution": "kept"},
     "POST /v1/projects/{project_id}/bitacoras": lambda ids, _: {
-        "bitacora_id": ids["bitacora_id"],
+        "bitacora_id": str(new_id()),
         "title": ids["text"],
         "contract": {"number": "1", "works": ids["text"], "client": ids["text"], "contractor": ids["text"]},
     },
@@ -98,7 +99,7 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
         "text": ids["text"],
     },
     "POST /v1/bitacoras/{bitacora_id}/notes/{folio}/signature": lambda ids, _: {"hash": ids["sha256"]},
-    "POST /v1/bitacoras/{bitacora_id}/exports": lambda ids, _: {"job_id": ids["job_id"]},
+    "POST /v1/bitacoras/{bitacora_id}/exports": lambda _ids, _: {"job_id": str(new_id())},
     "POST /v1/ops/redrives": lambda _ids, _: {"queue": "buildpeer-scan-live"},
     "POST /v1/documents/{document_id}/downloads": lambda _ids, rng: {
         "rendition": rng.choice(["original", "original", "preview"])

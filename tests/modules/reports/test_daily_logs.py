@@ -7,8 +7,10 @@ from uuid import uuid4
 
 import pytest
 from tests.architecture.test_isolation import fill
+from tests.conftest import eventually
 from tests.modules.reports.conftest import Site, entry, stamp, today
 
+from buildpeer.modules.reports.store import daily_logs as store
 from buildpeer.platform.ids import new_id
 
 
@@ -134,17 +136,17 @@ async def test_what_comes_after_completion_is_late_and_edits_wait_for_a_person(s
     assert len((await site.get(resident, "/conflicts?resolved=true"))["items"]) == 1
 
 
-async def test_an_entry_that_comes_while_the_day_is_completed_is_either_in_it_or_late(site: Site, admin) -> None:
+async def test_whoever_completes_a_day_waits_for_who_is_writing_in_it(site: Site, db, admin) -> None:
     field, resident = await site.company.hire(), await site.company.hire("residente")
-    coming = [site.add(field, entry()) for _ in range(8)]
-    coming.insert(4, site.post(resident, "completion"))
-    await asyncio.gather(*coming)
-    wrong = await admin.fetchval(  # by the order in which transactions began to write
-        """select count(*) from daily_log_entries e join daily_logs l using (tenant_id, project_id, log_date)
-        where e.tenant_id = $1 and not e.late and e.xmin::text::bigint > l.xmin::text::bigint""",
-        site.company.tenant_id,
-    )
-    assert wrong == 0
+    await site.add(field, entry())
+    async with db.transaction(field.scope) as tx:
+        assert await store.state(tx, site.project, today()) == "open"
+        completing = asyncio.create_task(site.post(resident, "completion"))
+        waits = """select exists (select from pg_stat_activity
+            where wait_event_type = 'Lock' and query like '%state = ''completed''%')"""
+        await eventually(lambda: admin.fetchval(waits))
+        assert not completing.done()
+    assert (await completing).json()["state"] == "completed"
 
 
 async def test_two_phones_edit_apart_and_a_person_decides(site: Site) -> None:
@@ -201,17 +203,17 @@ async def test_an_edit_that_is_none_is_refused(site: Site) -> None:
 async def test_yesterdays_crews_are_copied_once_without_their_photos(site: Site, admin, worker_db) -> None:
     field = await site.company.hire()
     photo = await fill(admin, worker_db, site.company, site.project, field.person_id)
-    before = today() - timedelta(days=3)  # the weekend lies between
+    then, before = today() - timedelta(days=1), today() - timedelta(days=4)  # the weekend lies between
     added = await site.add(
         field, entry("manpower", attachments=[photo], workers=14), entry("note", text="a"), day=before
     )
     assert {r["verdict"] for r in added.json()["results"]} == {"added"}
-    copies = await asyncio.gather(*(site.post(field, "copies", {}) for _ in range(3)))
+    copies = await asyncio.gather(*(site.post(field, "copies", {}, day=then) for _ in range(3)))
     items = copies[0].json()["items"]
     assert [c.json()["items"] for c in copies] == [items] * 3
     assert [(e["content"]["workers"], e["attachments"], e["version"]) for e in items] == [(14, [], 1)]
     assert items[0]["copied_from"] == added.json()["results"][0]["entry_id"]
-    wrong = await site.post(field, "copies", {"kinds": ["photo"]})
+    wrong = await site.post(field, "copies", {"kinds": ["photo"]}, day=then)
     assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid")
 
 

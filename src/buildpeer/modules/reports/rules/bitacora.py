@@ -261,7 +261,9 @@ def bitacora_actions(bitacora: Bitacora, role: Role | None, *, leads: bool) -> l
     if now == "preparing" and role == _OPENS:
         actions.append("open")
     if now == "open" and role:
-        actions += ["issue_note", "close"] if role == _OPENS else ["issue_note"]
+        actions.append("issue_note")
+    if now == "open" and role == _OPENS:
+        actions.append("close")
     return actions
 
 

@@ -58,7 +58,9 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Written(msgspec.Struct, frozen=True, array_like=True):
-    """By which version of the entry a field was written last, on which phone, by whom."""
+    """By which version of the entry a field got the value that it has, on which phone, by whom. Two who wrote the same
+    apart from each other have both written it.
+    """
 
     version: int
     installation_id: UUID
@@ -74,7 +76,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     fields: dict[str, Any]
     attachments: list[UUID]
-    written: dict[str, Written]
+    written: dict[str, list[Written]]
     version: int
     digest: bytes
     created_by: UUID
@@ -117,9 +119,10 @@ def log_actions(state: State, level: str) -> list[LogAction]:
     """What somebody who holds this level of daily logs may do with a day."""
     if level not in ("standard", "admin"):
         return []
-    actions: list[LogAction] = ["add_entry", "copy"] if state == "open" else ["add_late_entry"]
+    actions: list[LogAction] = []
+    actions.extend(("add_entry", "copy") if state == "open" else ("add_late_entry",))
     if level == "admin":
-        actions += {"open": ["complete"], "completed": ["distribute", "reopen"]}.get(state, ["distribute", "reopen"])
+        actions.extend(("complete",) if state == "open" else ("distribute", "reopen"))
     return actions
 
 
@@ -170,9 +173,9 @@ def merge(entry: Entry, edit: Edit, *, own_later: Iterable[Change], closed: bool
     if not wanted:
         return Merged(None, [])
     lost = [
-        Lost(name, value_of(entry, name), entry.written[name].person_id, "concurrent")
+        Lost(name, value_of(entry, name), unseen[-1].person_id, "concurrent")
         for name, value in wanted.items()
-        if _unseen(entry, name, edit) and value_of(entry, name) != value
+        if value_of(entry, name) != value and (unseen := _unseen(entry, name, edit))
     ]
     if entry.deleted_at:
         lost.append(Lost(DELETED, None, edit.person_id, "deleted"))
@@ -193,7 +196,7 @@ def apply(entry: Entry, wanted: dict[str, Any], edit: Edit, *, now: datetime) ->
         entry,
         fields=fields,
         attachments=attachments,
-        written=entry.written | dict.fromkeys(wanted, mark),
+        written=entry.written | {name: [*_agreeing(entry, name, value, mark), mark] for name, value in wanted.items()},
         version=entry.version + 1,
         updated_at=now,
         deleted_at=(entry.deleted_at or now) if gone else None,
@@ -231,16 +234,25 @@ def _is_special(name: str) -> bool:
     return name == DELETED or name.startswith(_ATTACHMENT)
 
 
-def _unseen(entry: Entry, name: str, edit: Edit) -> bool:
-    written = entry.written.get(name)
-    return (
-        written is not None and written.version > edit.base_version and written.installation_id != edit.installation_id
-    )
+def _unseen(entry: Entry, name: str, edit: Edit) -> list[Written]:
+    """Who wrote what is in force without the edit's writer having seen it."""
+    return [
+        written
+        for written in entry.written.get(name, [])
+        if written.version > edit.base_version and written.installation_id != edit.installation_id
+    ]
+
+
+def _agreeing(entry: Entry, name: str, value: Any, mark: Written) -> list[Written]:
+    """Who else has written this value, where it is in force."""
+    if value_of(entry, name) != value:
+        return []
+    return [written for written in entry.written.get(name, []) if written.installation_id != mark.installation_id]
 
 
 def _delete(entry: Entry, edit: Edit, *, now: datetime) -> Merged:
     """The entry goes; where somebody has written what whoever deletes it hadn't seen, a person has to look."""
-    unseen = [entry.written[name] for name in entry.written if _unseen(entry, name, edit)]
+    unseen = [written for name in entry.written for written in _unseen(entry, name, edit)]
     lost = [Lost(DELETED, None, max(unseen, key=lambda w: w.version).person_id, "concurrent")] if unseen else []
     return Merged(apply(entry, {DELETED: True}, edit, now=now), lost)
 

@@ -182,7 +182,7 @@ def read_content(kind: str, fields: dict[str, Any]) -> Content:
     if kind not in _SHAPES:
         raise Problem("invalid", f"kind must be one of {', '.join(KINDS)}")
     try:
-        return msgspec.convert({"kind": kind, **fields}, _SHAPES[kind])
+        return msgspec.convert({"kind": kind, **fields}, Content)
     except msgspec.ValidationError as exc:
         raise Problem("invalid", str(exc)) from exc
 

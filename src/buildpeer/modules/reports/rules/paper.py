@@ -296,7 +296,7 @@ def _note(said: Said, told_hash: str, signed: Sequence[Signature], at: datetime,
     if said.refers_to is not None:
         details.append((words["refers_to"], str(said.refers_to)))
     details += [(words["attachment"], f"{each.name} (SHA-256 {each.sha256[:16]}…)") for each in said.attachments]
-    roles = {signature.role for signature in signed}
+    roles: set[bitacora.Role] = {signature.role for signature in signed}
     signatures = [
         (words[f"role_{s.role}"], s.name, paper.moment_text(s.signed_at, said.timezone, language)) for s in signed
     ]

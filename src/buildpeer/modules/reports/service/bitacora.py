@@ -1,6 +1,6 @@
 """The bitácora de obra: made, its parties named, notes issued and signed. Nobody changes a note, whoever they are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -228,7 +228,7 @@ async def find(tx: Transaction, bitacora_id: UUID) -> Bitacora:
 
 async def _look(tx: Transaction, bitacora: Bitacora) -> Kept:
     parties = await store.parties(tx, bitacora.bitacora_id)
-    own = next((party.role for party in parties if party.person_id == tx.person_id), None)
+    own: Role | None = next((party.role for party in parties if party.person_id == tx.person_id), None)
     leads = identity.level(tx, "daily_logs") == "admin"
     ordered = sorted(parties, key=lambda party: rules.ROLES.index(party.role))
     return Kept(bitacora, rules.status(bitacora), ordered, rules.bitacora_actions(bitacora, own, leads=leads))
@@ -240,7 +240,7 @@ async def _read(tx: Transaction, bitacora_id: UUID, notes: Sequence[Note], *, no
 
     def issued(note: Note) -> Issued:
         said, signed = rules.read(note.content), signatures.get(note.folio, [])
-        roles = {signature.role for signature in signed}
+        roles: set[Role] = {signature.role for signature in signed}
         waiting = rules.awaited(said, roles)
         signing = rules.signing(said, roles, now=now)
         return Issued(said, note.hash.hex(), signed, waiting, signing, bool(own & set(waiting)))
@@ -274,7 +274,7 @@ def _party(parties: Sequence[Party], person_id: UUID) -> Party:
     raise Problem("not_a_party")
 
 
-def _is_same(made: Bitacora, project_id: UUID, person_id: UUID, told: dict[str, object]) -> bool:
+def _is_same(made: Bitacora, project_id: UUID, person_id: UUID, told: Mapping[str, object]) -> bool:
     same = {name: getattr(made, name) for name in told} == told
     return same and (made.project_id, made.created_by) == (project_id, person_id)
 

@@ -83,9 +83,8 @@ async def add_entries(
         await store.begin(tx, project_id, log_date)
         state = await store.state(tx, project_id, log_date)
         read = [await _checked(tx, project_id, each) for each in read]
-        new = {
-            each.entry_id: each for each in reversed(read) if isinstance(each, NewEntry)
-        }  # the first by an id counts
+        # of two by the same id the first counts
+        new = {each.entry_id: each for each in reversed(read) if isinstance(each, NewEntry)}
         place = (project_id, log_date)
         fresh = [_fresh(new[i], place, state, sent_at=sent_at, now=now) for i in sorted(new)]
         added = await store.add(tx, project_id, log_date, fresh, now=now)
@@ -93,7 +92,7 @@ async def add_entries(
             news = events.LogNews(project_id, log_date, late=state != "open")
             await tx.announce([events.log("daily_log.changed", news, await _answerable(tx, news))])
         there = {s.entry.entry_id: s for s in await look(tx, await store.entries(tx, list(new)), state)}
-    return [_verdict(each, place, added, there.get(each.entry_id), caller.person_id) for each in read]
+    return [_verdict(each, place, added, there, caller.person_id) for each in read]
 
 
 async def list_entries(
@@ -205,11 +204,11 @@ async def copy(
 
     Raises Problem not_found, not_allowed, log_date_invalid, log_closed, or invalid for a kind that is never the same.
     """
-    if not set(wanted) <= set(kinds.COPIED):
-        raise Problem("invalid", f"kinds must be of {', '.join(kinds.COPIED)}")
     async with db.transaction(caller.scope) as tx:
         project = await find(tx, project_id)
         identity.permit(tx, "daily_logs", "standard")
+        if not set(wanted) <= set(kinds.COPIED):
+            raise Problem("invalid", f"kinds must be of {', '.join(kinds.COPIED)}")
         rules.check_date(log_date, zone=project.timezone, now=now)
         await store.begin(tx, project_id, log_date)
         state = await store.state(tx, project_id, log_date)
@@ -357,11 +356,11 @@ def _fresh(new: NewEntry, place: tuple[UUID, date], state: State, *, sent_at: da
 
 
 def _verdict(
-    read: NewEntry | Added, place: tuple[UUID, date], added: set[UUID], seen: Seen | None, person_id: UUID
+    read: NewEntry | Added, place: tuple[UUID, date], added: set[UUID], there: dict[UUID, Seen], person_id: UUID
 ) -> Added:
     if isinstance(read, Added):
         return read
-    same = (rules.digest(read, *place), person_id)
+    seen, same = there.get(read.entry_id), (rules.digest(read, *place), person_id)
     if seen is None or (seen.entry.digest, seen.entry.created_by) != same:
         return Added(read.entry_id, "conflict", problem=Problem("id_taken"))
     return Added(read.entry_id, "added" if read.entry_id in added else "known", seen)

@@ -111,9 +111,9 @@ AUDIT = "select audit.record($1, $2, $3, $4, $5)"
 ADD = """
 insert into daily_log_entries (tenant_id, entry_id, project_id, log_date, kind, fields, attachments, digest, created_by,
   created_at, updated_at, noted_at, clock_off_s, late, copied_from)
-select $1, u.entry_id, $2, $3, u.kind, u.fields, array(select jsonb_array_elements_text(u.attachments)::uuid), u.digest,
+select $1, u.entry_id, $2, $3, u.kind, u.fields, u.attachments::uuid[], u.digest,
   $4, $5, $5, u.noted_at, u.clock_off_s, u.late, u.copied_from
-from unnest($6::uuid[], $7::text[], $8::jsonb[], $9::jsonb[], $10::bytea[], $11::timestamptz[], $12::bigint[],
+from unnest($6::uuid[], $7::text[], $8::jsonb[], $9::text[], $10::bytea[], $11::timestamptz[], $12::bigint[],
   $13::boolean[], $14::uuid[])
   as u (entry_id, kind, fields, attachments, digest, noted_at, clock_off_s, late, copied_from)
 on conflict do nothing returning entry_id
@@ -233,7 +233,7 @@ async def add(
         [f.entry_id for f in fresh],
         [f.kind for f in fresh],
         [f.fields for f in fresh],
-        [f.attachments for f in fresh],
+        ["{" + ",".join(str(document) for document in f.attachments) + "}" for f in fresh],
         [f.digest for f in fresh],
         [f.noted_at for f in fresh],
         [f.clock_off_s for f in fresh],
