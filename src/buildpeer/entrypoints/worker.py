@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import signal
 import time
@@ -18,6 +19,8 @@ from buildpeer.modules.jobs import service as jobs
 from buildpeer.modules.jobs.facade import Handlers
 from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.operations import service as operations
+from buildpeer.modules.projects import handlers as projects
+from buildpeer.modules.projects.service import importing
 from buildpeer.modules.uploads import handlers
 from buildpeer.modules.uploads import service as uploads
 from buildpeer.platform import clock, telemetry
@@ -45,7 +48,10 @@ _CONSUMERS = 2  # per status queue
 _JOBS_AT_ONCE = 2
 
 # Who does which kind of job.
-JOBS: Handlers = {}
+JOBS: Handlers = {
+    importing.LOCATIONS: projects.on_locations_import,
+    importing.PEOPLE: functools.partial(projects.on_people_import, invite=identity.invite_by_mail),
+}
 
 _log = structlog.get_logger()
 
