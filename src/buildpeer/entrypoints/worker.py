@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import signal
 import time
@@ -18,6 +19,8 @@ from buildpeer.modules.jobs import service as jobs
 from buildpeer.modules.jobs.facade import Handlers
 from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.operations import service as operations
+from buildpeer.modules.projects import handlers as projects
+from buildpeer.modules.projects.service import importing
 from buildpeer.modules.reports.service import exporting as reports
 from buildpeer.modules.uploads import handlers
 from buildpeer.modules.uploads import service as uploads
@@ -47,7 +50,11 @@ _CONSUMERS = 2  # per status queue
 _JOBS_AT_ONCE = 2
 
 # Who does which kind of job; `_handlers` adds those that need a key.
-JOBS: Handlers = {reports.DAILY_LOG: reports.print_log}
+JOBS: Handlers = {
+    importing.LOCATIONS: projects.on_locations_import,
+    importing.PEOPLE: functools.partial(projects.on_people_import, invite=identity.invite_by_mail),
+    reports.DAILY_LOG: reports.print_log,
+}
 
 _log = structlog.get_logger()
 
