@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import yaml
 from click.testing import CliRunner
+from tests.architecture.test_isolation import write_logs
 from tests.conftest import Clients, Company
 from tests.modules.tenants.conftest import silent
 from tests.modules.uploads.arriving import arrive, open_files
@@ -84,6 +85,7 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
         "insert into event_log select $1, coalesce(max(position), 0) + 1, $2, 'test', '{}', now() from event_log",
         *(company.tenant_id, company.tower),
     )
+    await write_logs(admin, company, company.tower, field.person_id, name="a")
     return {"owner": owner, "left": left, "field": field, "content": content, "file": file}
 
 

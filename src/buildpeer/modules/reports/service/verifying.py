@@ -37,15 +37,24 @@ async def check_file(content: bytes, trusted_keys: list[dict[str, Any]] | None) 
     problems = rules.chain_problems([(note.content, note.hash) for note in bundle.notes], bundle.signatures)
     problems += _differences(bundle, statement)
     if pages is not None and not problems:
-        printed, _ = _open(await print_bundle(bundle, statement))
-        problems += [
-            f"page {number} does not say what was signed"
-            for number, (page, should) in enumerate(zip(pages, printed, strict=False), start=1)
-            if page != should
-        ]
-        if len(pages) != len(printed):
-            problems.append(f"it has {len(pages)} pages, and not the {len(printed)} that were printed")
+        problems += await _compare(pages, bundle, statement)
     return Checked(problems, trusted_keys is not None, statement, bundle)
+
+
+async def _compare(pages: list[str], bundle: Bundle, statement: Statement) -> list[str]:
+    """What the pages say otherwise than when they are printed anew."""
+    try:
+        printed, _ = _open(await print_bundle(bundle, statement))
+    except (KeyError, ValueError) as exc:  # of a zone or a language that there isn't; signed by whoever made it
+        return [f"it can't be printed: {exc}"]
+    problems = [
+        f"page {number} does not say what was signed"
+        for number, (page, should) in enumerate(zip(pages, printed, strict=False), start=1)
+        if page != should
+    ]
+    if len(pages) != len(printed):
+        problems.append(f"it has {len(pages)} pages, and not the {len(printed)} that were printed")
+    return problems
 
 
 def _open(content: bytes) -> tuple[list[str], bytes]:
