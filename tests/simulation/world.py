@@ -33,6 +33,7 @@ from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.uploads import service as uploads
 from buildpeer.modules.uploads.rules import ENDS, NewUpload
 from buildpeer.platform import aws, clock
+from buildpeer.platform import db as platform_db
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
@@ -40,6 +41,7 @@ from buildpeer.platform.errors import Problem
 from buildpeer.platform.messaging import Queues
 from buildpeer.platform.storage import SignedUrl, Storage
 
+CONNECTIONS = 24  # of each role; as many of a kickoff's phones ask at once
 CELL, PART_CELLS = 64, 4
 SETTINGS = Settings(aws_endpoint_url="http://aws.fake")
 UPLOADS = SETTINGS.uploads_bucket
@@ -101,10 +103,35 @@ class Function(runner.Worker):
 
 
 class Places:
-    """Where a simulation runs: connections that outlive it."""
+    """Where lives are lived, one after the other: connections to a database of their own."""
 
-    def __init__(self, admin: asyncpg.Connection, app: list[Any], working: list[Any]) -> None:
-        self.admin, self.app, self.working = admin, app, working
+    admin: asyncpg.Connection
+    app: list[asyncpg.Connection]
+    working: list[asyncpg.Connection]
+
+    def __init__(self, admin_url: str, app_url: str, worker_url: str) -> None:
+        self._urls = admin_url, app_url, worker_url
+        self._connections: list[asyncpg.Connection] = []
+
+    async def connect(self) -> None:
+        """Open what lives need; whoever is still connected, of a life that was given up, is thrown out first."""
+        self.close()
+        self.admin = await self._open(self._urls[0], session_replication_role="replica")
+        await self.admin.execute(ALONE)
+        self.app, self.working = [[await self._open(url) for _ in range(CONNECTIONS)] for url in self._urls[1:]]
+        for connection in (*self.app, *self.working):
+            await platform_db._codecs(connection)
+
+    def close(self) -> None:
+        """Break every connection off."""
+        while self._connections:
+            self._connections.pop().terminate()
+
+    async def _open(self, url: str, **settings: str) -> asyncpg.Connection:
+        # no `lock_timeout`: the scheduler says whose time is up
+        settings |= {"timezone": "UTC", "synchronous_commit": "off"}
+        self._connections.append(await asyncpg.connect(url, server_settings=settings))
+        return self._connections[-1]
 
 
 class World:
@@ -441,13 +468,6 @@ class World:
         await self._calm_down(phones)
         await self.check()
 
-    async def abandon(self) -> None:
-        """Let nobody wait for what will not come."""
-        self.scheduler.calm = True
-        while self.scheduler.gates:
-            self.scheduler.kill(self.scheduler.gates[0].process)
-            await self.scheduler.settle()
-
     async def _calm_down(self, phones: list[asyncio.Task[None]]) -> None:
         """Everything is killed and wiped, maybe; then nothing fails any more, and the house ends all by itself."""
         if self.kickoff or self.dice.random() < 0.5:
@@ -456,17 +476,10 @@ class World:
             for waiting in self.cloud.sqs.queues.values():
                 waiting.clear()
             self.scheduler.trace.append("world: everything is killed, and every queue wiped")
+        await self.scheduler.settle()
         self.scheduler.calm = True
         while self.scheduler.gates:
-            gate = self.scheduler.gates[0]
-            if gate.process.alive and gate.work is not None:
-                gate_work, gate.work = gate.work, None
-                try:
-                    self.scheduler._open(gate, gate_work())
-                except BaseException as exc:
-                    self.scheduler._open(gate, exc)
-            else:
-                self.scheduler._open(gate, "" if gate.process.alive else Crashed())
+            self.scheduler.let_go_on()
             await self.scheduler.settle()
             await self.look()
         await asyncio.gather(*phones, *self.turns.values())
@@ -642,6 +655,10 @@ ROLES = [
     for role in ("consume live", "consume bulk", "relay", "sweep", "erase", "scan", "derive", "assemble")
 ]
 ROLES = [(("functions" if role in FUNCTIONS else f"worker {process}"), role) for process, role in ROLES]
+ALONE = """
+select pg_terminate_backend(pid, 10000) from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+"""
 # created_at too: what is old must look so
 JUMP = """
 with u as (
