@@ -86,7 +86,7 @@ class Scheduler:
         self.loop = asyncio.get_running_loop()
         self.gates: list[Gate] = []
         self.trace: list[str] = []
-        self.commits = 0
+        self.writes = 0  # committed
         self._threads = 0
         self._statements: list[Statement] = []  # under way, the latest last
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -369,6 +369,7 @@ class Connection:
     def __init__(self, scheduler: Scheduler, real: asyncpg.Connection) -> None:
         self._scheduler, self._real, self._pid = scheduler, real, real.get_server_pid()
         self._about = -1
+        self._writes = False
 
     async def fetch(self, sql: str, *args: Any) -> Any:
         return await self._run(sql, self._real.fetch, *args)
@@ -384,10 +385,13 @@ class Connection:
 
     async def _run(self, sql: str, method: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         self._about = max(self._about, self._scheduler.about(*args))
-        done = await self._scheduler.gate(" ".join(sql.split()[:4]), about=self._about)
+        words = sql.split()
+        # of the functions that a select calls, this one alone changes the state of an upload
+        self._writes |= words[0] != "select" or "app.link_known" in sql
+        done = await self._scheduler.gate(" ".join(words[:4]), about=self._about)
         with self._scheduler.statement(self._pid):
             found = await method(sql, *args)
-        self._scheduler.commits += not self._real.is_in_transaction()
+        self._scheduler.writes += self._writes and not self._real.is_in_transaction()
         done()
         return found
 
@@ -406,7 +410,7 @@ class Connection:
                 raise
             with self._scheduler.statement(self._pid):
                 await real.commit()
-        self._scheduler.commits += 1
+        self._scheduler.writes += self._writes
         done()
 
 

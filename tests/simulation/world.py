@@ -158,7 +158,7 @@ class World:
         self.scheduler.names = [str(file.upload_id) for file in self.files]
         self.processes: dict[str, Process] = {}
         self.turns: dict[str, asyncio.Task[Any]] = {}
-        self.jumps = self.wipes = 0
+        self.jumps = self.wipes = self.seen = 0
 
     def now(self) -> datetime:
         """The time of the clouds. Rows move into the past instead: Postgres's clock can't be set."""
@@ -450,12 +450,9 @@ class World:
         """A storm, then calm; what must hold is looked at all the time and at the end."""
         # not a process that could die: each of its lives is one
         phones = [self.scheduler.start(Process("person"), self.phone(file)) for file in self.files]
-        seen = 0
         for step in range(2 * STORM_STEPS if self.kickoff else STORM_STEPS):
             await self.scheduler.settle()
-            if self.scheduler.commits != seen:
-                seen = self.scheduler.commits
-                await self.look()
+            await self.look()
             idle = all(phone.done() for phone in phones) and all(f.states and f.states[-1] in ENDS for f in self.files)
             if idle and step > 50 and self.dice.random() < 0.1:
                 break
@@ -523,7 +520,10 @@ class World:
     # -- what must hold -----------------------------------------------------------------------------------------------
 
     async def look(self) -> None:
-        """No state goes back; what every reader of the database could see is noted."""
+        """No state goes back; what every reader of the database could see is noted, after each commit that writes."""
+        if self.seen == self.scheduler.writes:
+            return
+        self.seen = self.scheduler.writes
         rows = await self.places.admin.fetch(
             "select upload_id, state from uploads where tenant_id = $1", self.company.tenant_id
         )
