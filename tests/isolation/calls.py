@@ -71,14 +71,14 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     "POST /v1/projects/{project_id}/daily-logs/{log_date}/reopening": lambda ids, _: {"reason": ids["text"]},
     "POST /v1/projects/{project_id}/daily-logs/{log_date}/entries": lambda ids, _: {
         "entries": [
-            {"entry_id": ids["entry_id"], "content": {"kind": "note", "text": ids["text"]}, "noted_at": LONG_AGO}
+            {"entry_id": str(new_id()), "content": {"kind": "note", "text": ids["text"]}, "noted_at": LONG_AGO}
         ],
         "sent_at": LONG_AGO,
     },
     "POST /v1/projects/{project_id}/daily-logs/{log_date}/copies": lambda _ids, _: {"kinds": ["photo"]},
     "POST /v1/projects/{project_id}/daily-logs/{log_date}/exports": lambda _ids, _: {"job_id": str(new_id())},
     "POST /v1/daily-log-entries/{entry_id}/edits": lambda ids, _: {
-        "installation_id": ids["session_id"],
+        "installation_id": str(new_id()),
         "sequence": int.from_bytes(ids["text"].encode()[:6]),
         "base_version": 1,
         "noted_at": LONG_AGO,
@@ -93,7 +93,7 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     },
     "PUT /v1/bitacoras/{bitacora_id}/parties/{role}": lambda ids, _: {"person_id": ids["person_id"]},
     "POST /v1/bitacoras/{bitacora_id}/notes": lambda ids, _: {
-        "note_id": ids["entry_id"],
+        "note_id": str(new_id()),
         "class": "order",
         "subject": ids["text"],
         "text": ids["text"],

@@ -199,6 +199,14 @@ def test_a_phone_is_in_no_conflict_with_itself_and_its_older_edit_never_displace
     assert (server.entry.fields["text"], server.lost) == ("second", [])
 
 
+def test_two_who_wrote_the_same_have_both_written_it() -> None:
+    server = Server()
+    server.take(edit_by(0, set={"text": "a"}))
+    server.take(edit_by(1, set={"text": "a"}))
+    server.take(edit_by(1, 2, set={"text": "b"}))
+    assert server.lost == [Lost("text", "a", PEOPLE[0], "concurrent")]
+
+
 @pytest.mark.parametrize("first", ["delete", "edit"])
 def test_an_edit_and_a_deletion_that_know_nothing_of_each_other_leave_it_to_a_person(first: str) -> None:
     server = Server()

@@ -68,11 +68,11 @@ class Issued(msgspec.Struct, frozen=True):
 
 async def make_bitacora(db: Database, *, caller: Caller, project_id: UUID, wanted: NewBitacora) -> Kept:
     """Make a bitácora; the same one again is that. Raises Problem not_found, not_allowed, id_invalid, id_taken."""
-    if not is_uuid7(wanted.bitacora_id):
-        raise Problem("id_invalid")
     async with db.transaction(caller.scope) as tx:
         await projects.find_project(tx, project_id)
         identity.permit(tx, "daily_logs", "admin")
+        if not is_uuid7(wanted.bitacora_id):
+            raise Problem("id_invalid")
         told = {"title": wanted.title, "contract": wanted.contract, "signing_days": wanted.signing_days}
         fresh = await store.make(
             tx,
@@ -134,10 +134,10 @@ async def issue_note(db: Database, *, caller: Caller, bitacora_id: UUID, note: N
     the one before it. Raises Problem not_found, not_a_party, id_invalid, id_taken, reference_unknown, and what
     `rules.check_next` does.
     """
-    if not is_uuid7(note.note_id):
-        raise Problem("id_invalid")
     async with db.transaction(caller.scope) as tx:
         await find(tx, bitacora_id)
+        if not is_uuid7(note.note_id):
+            raise Problem("id_invalid")
         await store.queue(tx, bitacora_id)
         bitacora = await find(tx, bitacora_id)
         digest = rules.digest(note)
