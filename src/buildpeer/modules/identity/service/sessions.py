@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from buildpeer.modules.identity import rules, store
-from buildpeer.modules.identity.rules import Level, Tool
+from buildpeer.modules.identity.rules import Level, Session, Tool
 from buildpeer.modules.identity.service.hashing import matches
 from buildpeer.platform.auth import (
     ACCESS_LIFE,
@@ -144,33 +144,39 @@ async def begin_session(
 
 
 async def refresh(db: Database, tokens: Tokens, *, token: str, now: datetime, request_id: str) -> SignedIn:
-    """Exchange a refresh token for the next one.
+    """Exchange a refresh token for the next one. Who no longer belongs to the session's tenant goes on in another one
+    of theirs, and the session with them.
 
     The token before the newest gets the same successor for a minute, since its reply may have been lost. Reuse after
     that ends the session. Raises Problem session_ended.
     """
     claim = tokens.read_refresh(token, now=now)
+    signed_in = None
     async with db.transaction(Scope(None, claim.person_id, request_id)) as tx:
         session = await store.lock_session(tx, claim.session_id)
         verdict = "ended" if session is None else rules.judge_refresh(session, claim.generation, now)
-        if verdict == "rotate":
-            await store.rotate_session(tx, claim.session_id, now)
-        elif session is not None and verdict == "end":
+        if session is not None and verdict == "end":
             await store.end_session(tx, claim.session_id, now)
             await tx.serve(Scope(session.tenant_id, claim.person_id, request_id))
             await store.audit(tx, "session_reused", claim.session_id)
-    if session is None or verdict in ("end", "ended"):
+        elif session is not None and verdict != "ended":
+            if verdict == "rotate":
+                await store.rotate_session(tx, claim.session_id, now)
+            tenant, tenants = await _where_on(tx, session, request_id)
+            successor = RefreshClaim(claim.person_id, claim.session_id, claim.generation + 1)
+            issued_at = now if verdict == "rotate" else session.rotated_at
+            signed_in = _signed_in(
+                tokens,
+                successor,
+                person=await person_of(tx),
+                tenant=tenant,
+                tenants=tenants,
+                issued_at=issued_at,
+                now=now,
+            )
+    if signed_in is None:  # what was ended has been committed
         raise Problem("session_ended")
-    tenants = await _memberships(db, claim.person_id, request_id)
-    tenants = _open_to(tenants, session.tenant_id if session.device_id else None)
-    if not tenants:
-        raise Problem("session_ended")
-    tenant = next((t for t in tenants if t.tenant_id == session.tenant_id), tenants[0])
-    issued_at = now if verdict == "rotate" else session.rotated_at
-    successor = RefreshClaim(claim.person_id, claim.session_id, claim.generation + 1)
-    async with db.transaction(Scope(None, claim.person_id, request_id)) as tx:
-        person = await person_of(tx)
-    return _signed_in(tokens, successor, person=person, tenant=tenant, tenants=tenants, issued_at=issued_at, now=now)
+    return signed_in
 
 
 async def sign_out(db: Database, *, caller: Caller, now: datetime) -> None:
@@ -258,9 +264,18 @@ def _open_to(tenants: list[Membership], only: UUID | None) -> list[Membership]:
     return tenants if only is None else [tenant for tenant in tenants if tenant.tenant_id == only]
 
 
-async def _memberships(db: Database, person_id: UUID, request_id: str) -> list[Membership]:
-    async with db.transaction(Scope(None, person_id, request_id)) as tx:
-        return await memberships_of(tx)
+async def _where_on(tx: Transaction, session: Session, request_id: str) -> tuple[Membership, list[Membership]]:
+    """The tenant in which a session goes on, and all that it may enter. Raises Problem session_ended for none."""
+    tenants = _open_to(await memberships_of(tx), session.tenant_id if session.device_id else None)
+    if not tenants:
+        raise Problem("session_ended")
+    here = next((t for t in tenants if t.tenant_id == session.tenant_id), None)
+    if here is None:
+        here = tenants[0]
+        await store.move_session(tx, session.session_id, here.tenant_id)
+        await tx.serve(Scope(here.tenant_id, session.person_id, request_id))
+        await store.audit(tx, "tenant_entered", session.session_id)
+    return here, tenants
 
 
 def _signed_in(
