@@ -128,6 +128,7 @@ insert into recovery_codes (person_id, code_hash) select $1, unnest($2::bytea[])
 """
 REMOVE_TOTP = "delete from totps where person_id = $1 and confirmed_at is not null returning person_id"
 RESET_TOTP = "select app.reset_totp($1)"
+REMOVE_TOTP_OF = "select app.remove_totp($1, $2)"
 VISIBLE_PROJECTS = "select project_id from projects where tenant_id = $1 and project_id = any ($2::uuid[])"
 AWAITS_OWNER = """
 select exists (select from memberships m where m.tenant_id = $1 and m.role = 'owner')
@@ -419,6 +420,11 @@ async def remove_totp(tx: Transaction) -> bool:
 async def reset_totp(tx: Transaction, person_id: UUID) -> str:
     """End a member's second step: `reset`, or why not, `none` or `elsewhere`."""
     return await tx.value(RESET_TOTP, person_id)
+
+
+async def remove_totp_of(tx: Transaction, email: str, by: str) -> bool:
+    """End the second step of the account with this address, for BuildPeer itself; False where none is on."""
+    return await tx.value(REMOVE_TOTP_OF, email, by) is not None
 
 
 async def visible_projects(tx: Transaction, projects: list[UUID]) -> set[UUID]:

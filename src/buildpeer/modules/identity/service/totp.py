@@ -190,6 +190,17 @@ async def reset_totp(db: Database, *, caller: Caller, person_id: UUID) -> None:
             await tx.mail(notice("totp_off", member["email"]))
 
 
+async def remove_totp_by_operator(db: Database, *, email: str, by: str) -> bool:
+    """Switch somebody's second step off, as whoever runs BuildPeer: `by` stands in the trail of each of their
+    companies, and a mail tells them. False where none is on.
+    """
+    async with db.across_tenants("operator:totp") as tx:
+        found = await store.remove_totp_of(tx, email.strip(), by)
+        if found:
+            await tx.mail(notice("totp_off", email.strip()))
+    return found
+
+
 async def _prove_both(
     db: Database, throttle: Throttle, cipher: Cipher, *, caller: Caller, password: str, code: str, now: datetime
 ) -> None:
