@@ -103,6 +103,22 @@ grant execute on function app.erase_dead_letters(), app.list_tenants(), app.remo
 reset role;
 
 -- ---------------------------------------------------------------------------------------------------------------------
+-- Signing in by a device. Revoking it ends its sessions, so that one that begins meanwhile must either be seen by that, or
+-- not begin: it holds the device's row. app.pin_was_right() stays for processes that were started before this.
+
+set role buildpeer_system;
+create function app.hold_device(device uuid) returns uuid
+  language sql security definer set search_path = pg_catalog, pg_temp
+begin atomic
+  update public.devices d set pin_tries = 0
+  where d.device_id = device and d.approved_at is not null and d.revoked_at is null
+  returning d.device_id;
+end;
+revoke all on function app.hold_device(uuid) from public;
+grant execute on function app.hold_device(uuid) to buildpeer_app;
+reset role;
+
+-- ---------------------------------------------------------------------------------------------------------------------
 -- How many tenants have entries that wait for their seal since before a moment: more than none is an alarm.
 
 set role buildpeer_audit;

@@ -105,7 +105,7 @@ async def sign_in(
         first = FirstStep(person_id, device, password_proof(password_hash))
         expires_in = int(FIRST_STEP_LIFE.total_seconds())
         raise Problem("code_needed", challenge=tokens.first_step(first, now=now), expires_in=expires_in)
-    return await begin_session(db, tokens, scope=scope, device=device, now=now)
+    return await begin_session(db, tokens, scope=scope, device=device, proof=password_proof(password_hash), now=now)
 
 
 async def has_second_step(db: Database, scope: Scope) -> bool:
@@ -120,16 +120,27 @@ def password_proof(password_hash: str) -> str:
 
 
 async def begin_session(
-    db: Database, tokens: Tokens, *, scope: Scope, device: str, now: datetime, device_id: UUID | None = None
+    db: Database,
+    tokens: Tokens,
+    *,
+    scope: Scope,
+    device: str,
+    now: datetime,
+    device_id: UUID | None = None,
+    proof: str | None = None,
 ) -> SignedIn:
     """Begin a session of somebody who has proved who they are: in the scope's tenant, or else in their first one.
     One by a device's key is for the tenant that let the device in, and for no other.
 
-    Raises Problem bad_credentials for who belongs to no tenant, or not to the device's.
+    `proof` says by which password. That, or the device, must still be good, and is held until the session is there: who
+    changes or revokes it ends this session as well. Raises Problem bad_credentials where it isn't any more, and for who
+    belongs to no tenant, or not to the device's.
     """
     session_id = uuid4()
     async with db.transaction(msgspec.structs.replace(scope, tenant_id=None)) as tx:
-        tenants = _open_to(await memberships_of(tx), scope.tenant_id if device_id else None)
+        if not (await _holds(tx, proof) if device_id is None else await store.hold_device(tx, device_id)):
+            raise Problem("bad_credentials")
+        tenants = open_to(await memberships_of(tx), scope.tenant_id if device_id else None)
         if not tenants:
             raise Problem("bad_credentials")
         tenant = next((t for t in tenants if t.tenant_id == scope.tenant_id), tenants[0])
@@ -208,19 +219,22 @@ async def enter_tenant(db: Database, tokens: Tokens, *, caller: Caller, tenant_i
 
 
 async def list_sessions(db: Database, *, caller: Caller, now: datetime) -> list[Device]:
-    """Where the caller is signed in, the latest seen first."""
+    """Where the caller is signed in, the latest seen first. Who calls by a device's key sees such sessions of its
+    tenant alone: whoever manages people there could have made the device.
+    """
     async with db.transaction(caller.scope) as tx:
-        rows = await store.sessions(tx, now - REFRESH_LIFE)
+        rows = await store.sessions(tx, now - REFRESH_LIFE, only=await store.tenant_of_key(tx, caller.session_id))
     return [Device(**dict(row), current=row["session_id"] == caller.session_id) for row in rows]
 
 
 async def revoke_session(db: Database, wakeups: Wakeups, *, caller: Caller, session_id: UUID, now: datetime) -> None:
-    """End one of the caller's sessions, with its streams; ending it again changes nothing.
+    """End one of the caller's sessions that they see, with its streams; ending it again changes nothing.
 
     Raises Problem not_found.
     """
     async with db.transaction(caller.scope) as tx:
-        tenant_id = await store.end_session(tx, session_id, now)
+        only = await store.tenant_of_key(tx, caller.session_id)
+        tenant_id = await store.end_session(tx, session_id, now, only=only)
         if tenant_id is None:
             raise Problem("not_found")
         await tx.serve(Scope(tenant_id, caller.person_id, caller.request_id))  # whose trail it belongs to
@@ -260,13 +274,23 @@ async def person_of(tx: Transaction) -> Person:
     return Person(**dict(row))
 
 
-def _open_to(tenants: list[Membership], only: UUID | None) -> list[Membership]:
+def open_to(tenants: list[Membership], only: UUID | None) -> list[Membership]:
+    """All of somebody's tenants; or, where a device's key signed them in, the one that let it in."""
     return tenants if only is None else [tenant for tenant in tenants if tenant.tenant_id == only]
+
+
+async def _holds(tx: Transaction, proof: str | None) -> bool:
+    """Whether it is still the password; nobody changes it until the transaction ends."""
+    if proof is None:
+        return True
+    email = await store.hold_person(tx)
+    login = await store.find_login(tx, email or "")
+    return login is not None and password_proof(login[1]) == proof
 
 
 async def _where_on(tx: Transaction, session: Session, request_id: str) -> tuple[Membership, list[Membership]]:
     """The tenant in which a session goes on, and all that it may enter. Raises Problem session_ended for none."""
-    tenants = _open_to(await memberships_of(tx), session.tenant_id if session.device_id else None)
+    tenants = open_to(await memberships_of(tx), session.tenant_id if session.device_id else None)
     if not tenants:
         raise Problem("session_ended")
     here = next((t for t in tenants if t.tenant_id == session.tenant_id), None)

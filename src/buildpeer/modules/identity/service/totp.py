@@ -137,7 +137,7 @@ async def complete_sign_in(
     if login is None or password_proof(login[1]) != first.proof:
         raise Problem("bad_credentials")
     await prove_code(db, throttle, cipher, scope=scope, code=code, now=now)
-    return await begin_session(db, tokens, scope=scope, device=first.device, now=now)
+    return await begin_session(db, tokens, scope=scope, device=first.device, proof=first.proof, now=now)
 
 
 async def prove_code(
