@@ -67,6 +67,8 @@ async def test_nobody_is_buried_in_invitations(http: Any, company: Company, monk
     assert await ask(f"{uuid4()}@example.test") == 201
     monkeypatch.setattr(rules, "INVITATIONS_BY_COMPANY", Limit(f"invitations-{uuid4()}", quota=2, window_s=60))
     assert [await ask(f"{uuid4()}@example.test") for _ in range(3)] == [201, 201, 429]
+    many = [str(company.tower)] * 100_000  # which the trail would keep as well
+    assert (await invite(http, manager, kind="crew", projects=many)).status_code == 422
     field = company.bearer(await company.hire())  # who may not invite uses nothing up
     assert (await invite(http, field, kind="email", email=victim, role="residente")).status_code == 404
 

@@ -36,8 +36,8 @@ class NewInvitation(msgspec.Struct, kw_only=True):
 
     kind: InvitationKind
     role: Role = "empleado_obra"
-    projects: list[UUID] = []
-    email: str | None = None
+    projects: Annotated[list[UUID], msgspec.Meta(max_length=500)] = []
+    email: Annotated[str, msgspec.Meta(max_length=254)] | None = None
     person_id: UUID | None = None
     uses: int = 1
 
@@ -70,10 +70,10 @@ class Acceptance(msgspec.Struct, kw_only=True):
     on site a device (and a name, if new).
     """
 
-    token: str
-    name: str = ""
+    token: Annotated[str, msgspec.Meta(max_length=100)]
+    name: Annotated[str, msgspec.Meta(max_length=200)] = ""
     locale: rules.Locale = "es"
-    password: str = ""
+    password: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     code: Annotated[str, msgspec.Meta(max_length=40)] = ""
     device: NewDevice | None = None
 
