@@ -51,9 +51,12 @@ LOG_TEMPLATE = """
 #if data.parts.len() == 0 { block(above: 12pt, text(fill: quiet, data.empty)) }
 #if data.photos.len() > 0 [
   = #data.photos_title
-  #photos(data.photos.map(p => (p.file, p.caption)), height: 58mm)
+  #photos(data.photos.map(p => (p.file, p.caption)), columns: 3, height: 44mm)
 ]
-#if data.signers.len() > 0 { signatures(data.signers) }
+#if data.signers.len() > 0 {
+  v(18mm)
+  align(center, box(width: 75mm, signatures(data.signers)))
+}
 """
 
 BITACORA_TEMPLATE = """
