@@ -58,6 +58,9 @@ KINDS = (
     "entry_id",
     "conflict_id",
     "bitacora_id",
+    "location_id",
+    "trade_id",
+    "company_id",
 )
 _FIXED = {"number": "1", "folio": "1", "role": "supervisor", "log_date": "2026-10-01"}
 RESTORED_EVERY = 60
@@ -101,6 +104,15 @@ select * from (
     created_at from daily_log_conflicts
   union all select 'bitacora_id', concat_ws(' ', bitacora_id, title), tenant_id, project_id, 'leads', null, created_at
     from bitacoras
+  union all select 'location_id', concat_ws(' ', location_id, name), tenant_id, project_id, 'project', null, created_at
+    from locations
+  union all select 'trade_id', concat_ws(' ', trade_id, name), tenant_id, null, 'member', null, created_at from trades
+  union all select 'company_id', concat_ws(' ', company_id, name), tenant_id, null, 'managers', null, created_at
+    from companies
+  union all select 'company_id', concat_ws(' ', c.company_id, c.name), c.tenant_id, pc.project_id, 'project', null,
+    c.created_at
+    from companies c join project_companies pc on pc.tenant_id = c.tenant_id and pc.company_id = c.company_id
+  union all select 'day', name, tenant_id, project_id, 'project', null, day::timestamptz from calendar_days
   union all select 'job_id', job_id::text, tenant_id, null, 'one', created_by, created_at from jobs
 ) as all_words where tenant_id = any ($1) order by created_at, kind, words
 """
@@ -260,6 +272,7 @@ class Walk:
 
     async def restore(self) -> None:
         """Put people back where they belong, give every project a file, news and a device, and seal the trail."""
+        await self.admin.execute("update jobs set state = 'cancelled', due_at = null where due_at is not null")
         for actor in self.actors:
             await self._put_back(actor)
         for company in self.companies:
@@ -322,6 +335,8 @@ class Walk:
             return self.tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         if name in _FIXED:
             return _FIXED[name]
+        if name == "day":
+            return f"2026-12-{self.rng.randrange(10, 31)}"
         if name == "letter_id":
             return self._nobodys(name)
         if name == "email":
@@ -360,6 +375,8 @@ class Walk:
 
     def _query(self, route: str, ids: Mapping[str, str], rng: random.Random) -> str:
         """Parameters as the api describes them. Raises KeyError for one that nobody knows how to fill."""
+        if route.endswith("/calendar"):
+            return "?from=2026-12-01&to=2026-12-31"
         fillers = {
             "project_id": lambda: ids["project_id"],
             "person_id": lambda: ids["person_id"],
@@ -377,6 +394,12 @@ class Walk:
             "class": lambda: rng.choice(["opening", "order"]),
             "deleted": lambda: "true",
             "resolved": lambda: "true",
+            "archived": lambda: rng.choice(["true", "false"]),
+            "phase": lambda: rng.choice(["construction", "warranty"]),
+            "sort": lambda: rng.choice(["name", "code"]),
+            "role": lambda: rng.choice(["residente", "manager"]),
+            "company_id": lambda: ids["company_id"],
+            "parent_id": lambda: ids["location_id"],
             "limit": lambda: str(rng.choice([1, 7, 200])),
             "cursor": lambda: rng.choice(self.cursors[route]),
         }
