@@ -105,7 +105,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(steps=STEPS)
 def test_phones_come_to_the_same_and_no_value_is_lost(steps: list[tuple[int, str, str, int]]) -> None:
     server = Server()
@@ -205,6 +205,16 @@ def test_two_who_wrote_the_same_have_both_written_it() -> None:
     server.take(edit_by(1, set={"text": "a"}))
     server.take(edit_by(1, 2, set={"text": "b"}))
     assert server.lost == [Lost("text", "a", PEOPLE[0], "concurrent")]
+
+
+def test_who_writes_what_stands_in_a_completed_day_has_written_it_as_well() -> None:
+    server = Server()
+    server.take(edit_by(0, set={"text": "a"}))
+    server.closed = True
+    server.take(edit_by(1, set={"text": "a"}))
+    server.closed = False
+    server.take(edit_by(0, 2, set={"text": "b"}))
+    assert server.lost == [Lost("text", "a", PEOPLE[1], "concurrent")]
 
 
 @pytest.mark.parametrize("first", ["delete", "edit"])

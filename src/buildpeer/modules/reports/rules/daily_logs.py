@@ -258,10 +258,11 @@ def _delete(entry: Entry, edit: Edit, *, now: datetime) -> Merged:
 
 
 def _keep_out(entry: Entry, edit: Edit, wanted: dict[str, Any], *, now: datetime) -> Merged:
-    attached = {name: value for name, value in wanted.items() if name.startswith(_ATTACHMENT) and value}
-    lost = [
-        Lost(name, value, edit.person_id, "closed")
+    """Nothing changes but what is attached; whoever wrote what stands there already has written it as well."""
+    standing = {
+        name: value
         for name, value in wanted.items()
-        if name not in attached and value_of(entry, name) != value
-    ]
-    return Merged(apply(entry, attached, edit, now=now) if attached else None, lost)
+        if value_of(entry, name) == value or (name.startswith(_ATTACHMENT) and value)
+    }
+    lost = [Lost(name, value, edit.person_id, "closed") for name, value in wanted.items() if name not in standing]
+    return Merged(apply(entry, standing, edit, now=now) if standing else None, lost)
