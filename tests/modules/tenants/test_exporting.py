@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import yaml
 from click.testing import CliRunner
-from tests.architecture.test_isolation import write_logs
+from tests.architecture.test_isolation import add_job, furnish, write_logs
 from tests.conftest import Clients, Company
 from tests.modules.tenants.conftest import silent
 from tests.modules.uploads.arriving import arrive, open_files
@@ -86,6 +86,8 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
         *(company.tenant_id, company.tower),
     )
     await write_logs(admin, company, company.tower, field.person_id, name="a")
+    await furnish(admin, company, company.tower, UUID(file["upload_id"]), name="obra")
+    await add_job(admin, owner, company.tower)
     return {"owner": owner, "left": left, "field": field, "content": content, "file": file}
 
 
