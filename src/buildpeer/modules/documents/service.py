@@ -15,6 +15,7 @@ from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.storage import SignedUrl, Storage
+from buildpeer.platform.throttle import Throttle
 
 MAX_PAGE_BYTES = 4096  # of what derive says of a page
 RenditionName = Literal["original", "preview", "thumbnail"]
@@ -68,23 +69,34 @@ async def download(
 
 
 async def look_at(
-    db: Database, storage: Storage, *, derived_bucket: str, caller: Caller, document_id: UUID, number: int
+    db: Database,
+    storage: Storage,
+    throttle: Throttle,
+    *,
+    derived_bucket: str,
+    caller: Caller,
+    document_id: UUID,
+    number: int,
 ) -> Page:
     """A page, counted from 1: its picture and tiles, or the word that they are being made, which this call asks for.
 
-    The audit trail says who looked. Raises Problem not_found, also for what has no pages to show.
+    However many look at once, the page is ordered once; should that order be lost, who still asks after a minute
+    orders it again. The audit trail says who looked. Raises Problem not_found, also for what has no pages to show.
     """
     async with db.transaction(caller.scope) as tx:
         document = _found(await store.by_id(tx, document_id))
     if not rules.has_page(number, document.media, shown=document.preview is not None):
         raise Problem("not_found")
     made = await _made(storage, derived_bucket, document, number)
+    bytes_and_page = f"{document.key}/{document.version_id}/{number}"
+    orders = made is None and await throttle.is_first(rules.PAGE_ORDERS, bytes_and_page)
     # S3 was asked in between, with no transaction open: the right to look is asked for once more
     async with db.transaction(caller.scope) as tx:
         _found(await store.by_id(tx, document_id))
-        if made is None:
+        if orders:
             order = events.page_wanted(document.bucket, document.key, document.version_id, document.size_bytes, number)
             await tx.announce([order])
+        if made is None:
             return Page(document, number)
         await store.audit_download(tx, document, f"page {number}")
 
