@@ -102,6 +102,7 @@ _FILM_BRANDS = ((b"crx ", CR3), (b"qt  ", QUICKTIME), (b"3g", THREE_GP), (b"mp4"
 # the member that makes a ZIP an Office file (ECMA-376 part 2)
 _OFFICE_PARTS = ((b"word/document.xml", DOCX), (b"xl/workbook.xml", XLSX), (b"ppt/presentation.xml", PPTX))
 _TAR_AT = 257
+_ZIP_END, _ZIP_END_BYTES = b"PK\x05\x06", 22 + 65_535  # with the longest comment (APPNOTE 4.3.16)
 _AUTOCADS = {
     "AC1009": "R12",
     "AC1012": "R13",
@@ -160,6 +161,16 @@ def content_type(head: bytes) -> str:
     """See content_type_of, for the first 8 KiB of a file."""
     kind = _known(head) or _guess(head)
     return (_office(head) or kind) if kind == ZIP else kind
+
+
+def ends_as_zip(path: Path) -> bool:
+    """Whether a file's last bytes may be the end of a ZIP, whatever its first ones are: who opens a ZIP begins there.
+
+    Raises OSError.
+    """
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _ZIP_END_BYTES))
+        return _ZIP_END in file.read()
 
 
 def icon_of(content_type: str) -> Icon:
