@@ -1,19 +1,15 @@
-"""What a file's bytes are: their hash, and the type they show, whatever its name says.
+"""What a file's bytes are: the type they show, whatever its name says.
 
 Nothing is decoded here, only leading bytes compared, so it needs no child process.
 """
 
-import hashlib
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
 
 import puremagic
 
 from buildpeer.facts import Icon
 
-CHUNK = 1024 * 1024
 HEAD = 8192
 TAIL = 128 * 1024
 UNKNOWN = "application/octet-stream"
@@ -126,21 +122,6 @@ _ICONS: dict[str, Icon] = {
     OLE: "text",
     **dict.fromkeys((ZIP, RAR, SEVEN_ZIP, GZIP, BZIP2, XZ, ZSTD, TAR, CAB), "archive"),
 }
-
-
-def copy_and_hash(chunks: Iterable[bytes], to: IO[bytes]) -> str:
-    """Write the chunks and return the SHA-256 (hex) of all of them."""
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-        to.write(chunk)
-    return digest.hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 (hex) of a file's bytes, read in pieces; raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_type_of(path: Path) -> str:

@@ -58,8 +58,9 @@ def _derived(detail: msgspec.Raw) -> Known:
     fact = msgspec.json.decode(detail, type=facts.FileDerived)
     known = {
         "version_id": fact.object.version_id,
-        "derived": msgspec.structs.replace(fact, text=""),
+        "derived": msgspec.structs.replace(fact, text="", renews=""),
         "text": fact.text,
+        "renews": fact.renews,
     }
     return fact.bucket.name, fact.object.key, known
 

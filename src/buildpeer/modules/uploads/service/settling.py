@@ -13,7 +13,7 @@ from buildpeer.modules.uploads.facade import ReadyFile, ready_file
 from buildpeer.modules.uploads.rules import Place, Upload
 from buildpeer.platform.db import Database, Scope, Transaction
 
-# Called when a file becomes ready, when pictures of it are made anew, and when it turns out to be infected.
+# Called when a file becomes ready, when what is known of it is renewed, when it turns out to be infected, or not to be.
 OnReady = Callable[[Transaction, ReadyFile], Awaitable[None]]
 
 _log = structlog.get_logger()
@@ -64,6 +64,32 @@ async def _doom(
             thumbnail=pictures[0],
             preview=pictures[1],
         )
+
+
+async def _release(
+    tx: Transaction, upload: Upload, facts: dict[str, Any], *, on_ready: OnReady, now: datetime
+) -> Upload:
+    """End an operator's order with what the scanner has answered to it; a verdict that answers no open order, an older
+    one that comes late above all, releases nothing.
+    """
+    answered = await store.answer_release(
+        tx,
+        facts["order"],
+        upload.upload_id,
+        verdict=facts["verdict"],
+        scanner=facts["scanner"],
+        reason=facts["scan_reason"],
+        now=now,
+    )
+    after = rules.released(upload, **facts) if answered else upload
+    if after is upload:
+        return upload
+    after = msgspec.structs.replace(after, updated_at=now, redrives=0)
+    await store.save(tx, after, now=now, check_at=rules.next_check(after.state, redrives=0, now=now))
+    await tx.announce([events.news(events.CHANGED, after)])
+    if after.state == "ready":
+        await on_ready(tx, ready_file(after, released=True))
+    return after
 
 
 async def become(tx: Transaction, upload: Upload, facts: dict[str, Any], *, on_ready: OnReady, now: datetime) -> Upload:
