@@ -25,6 +25,9 @@ returning {_COLUMNS}
 """  # noqa: S608 - built from constants of this file
 BY_IDS = f"select {_COLUMNS} from uploads where tenant_id = $1 and upload_id = any ($2)"  # noqa: S608
 LOCK = f"select {_COLUMNS} from uploads where tenant_id = $1 and upload_id = $2 for update"  # noqa: S608
+LOCK_ALL = f"""
+select {_COLUMNS} from uploads where tenant_id = $1 and upload_id = any ($2) order by upload_id for update
+"""  # noqa: S608
 # Two, so that each reads its index from where the page begins.
 PAGE = f"""
 select {_COLUMNS} from uploads
@@ -190,6 +193,11 @@ async def lock(tx: Transaction, upload_id: UUID) -> Upload | None:
     """One upload, locked until the transaction ends."""
     row = await tx.one(LOCK, tx.tenant_id, upload_id)
     return None if row is None else record(row, Upload)
+
+
+async def lock_all(tx: Transaction, upload_ids: Sequence[UUID]) -> list[Upload]:
+    """Those of these uploads that there are, locked until the transaction ends: in one order, whoever locks them."""
+    return records(await tx.all(LOCK_ALL, tx.tenant_id, list(upload_ids)), Upload)
 
 
 async def page(
