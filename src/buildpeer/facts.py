@@ -76,6 +76,7 @@ class FileScanned(msgspec.Struct, frozen=True):
     """A scanner has looked at every byte, or says why it could not.
 
     `reason` is the signature's name when infected, a code of `platform.messages.REASONS` when unscannable, else empty.
+    `order` is that of the RescanWanted which this answers.
     """
 
     bucket: Bucket
@@ -83,6 +84,7 @@ class FileScanned(msgspec.Struct, frozen=True):
     verdict: Verdict
     scanner: str
     reason: str = ""
+    order: str = ""
 
 
 class Rendition(msgspec.Struct, frozen=True):

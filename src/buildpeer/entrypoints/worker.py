@@ -99,6 +99,8 @@ def _loops(
     dead = {queue.name: queue.dead_letters for queue in topology.queues}
     yield _forever("collect", lambda: operations.collect(db, queues, dead), pause_s=COLLECT_PAUSE_S)
     yield _forever("carry_out", lambda: operations.carry_out(db, queues), pause_s=ORDERS_PAUSE_S)
+    if settings.verdicts == "scan":
+        yield _forever("release", lambda: uploads.ask_scanner(db, queues), pause_s=ORDERS_PAUSE_S)
     yield _forever("erase", lambda: uploads.delete_erased(db, storage), pause_s=SWEEP_PAUSE_S)
     yield _forever("trail", lambda: identity.trail_failed_sign_ins(db), pause_s=TRAIL_PAUSE_S)
     yield _forever("seal", lambda: audit.seal(db, storage, bucket=settings.audit_bucket), pause_s=SEAL_PAUSE_S)
@@ -114,7 +116,6 @@ async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.
     """
     await db.call("select")
     messages = await queues.receive(queue.name, wait_s=_WAIT_S)
-    done: list[Message] = []
     hidden_at = time.monotonic()
     quick = [message for message in messages if PART_ASSEMBLED not in message.body]  # for a part, S3 is asked
     done = quick if await _handled_together(db, storage, quick) else []

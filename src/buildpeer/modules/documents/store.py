@@ -87,6 +87,7 @@ where tenant_id = $1 and document_id = $2
 returning true
 """
 WITHDRAW = "select document_id, project_id, kind, name from app.withdraw_documents($1, $2, $3)"
+RETURN = "select document_id, project_id, kind, name from app.return_documents($1, $2)"
 ERASE = "delete from documents where tenant_id = $1 and document_id = $2 returning true"
 AUDIT = "select audit.record($1, $2, $3, $4, $5)"
 
@@ -150,12 +151,16 @@ async def renew(tx: Transaction, document: Document, *, words: str | None) -> bo
             words,
         )
     )
-    return records(rows, DocumentNews)
 
 
 async def withdraw(tx: Transaction, file: ReadyFile, *, at: datetime) -> list[DocumentNews]:
     """Take every document with these bytes away; returns those that were there."""
     return records(await tx.all(WITHDRAW, file.key, file.version_id, at), DocumentNews)
+
+
+async def give_back(tx: Transaction, file: ReadyFile) -> list[DocumentNews]:
+    """Let every document with these bytes be seen again that was withdrawn; returns those."""
+    return records(await tx.all(RETURN, file.key, file.version_id), DocumentNews)
 
 
 async def by_id(tx: Transaction, document_id: UUID) -> Document | None:

@@ -1,12 +1,18 @@
-"""What other modules may know of an upload: the file that came of it."""
+"""What other modules may know of uploads: the file that came of one, and those that are locked away."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-from buildpeer.facts import Icon, Media, Rendition
+from buildpeer.facts import Icon, Media, Rendition, Renewal
+from buildpeer.modules.uploads import store
 from buildpeer.modules.uploads.rules import Upload
+from buildpeer.modules.uploads.store import Quarantined
+from buildpeer.platform.db import Database
+from buildpeer.platform.errors import Problem
 
 
 class ReadyFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -22,8 +23,8 @@ async def on_facts(
     """Take messages of a status queue, those on files of one tenant in one transaction; the same message twice changes
     nothing.
 
-    Raises msgspec.ValidationError or ValueError for a message that is none of ours, so that it ends in the
-    dead-letter queue, where people look.
+    Raises msgspec.ValidationError or ValueError for a message that is none of ours, so that it ends in the dead-letter
+    queue, where people look. When it raises over several, each may or may not have been taken: take them one by one.
     """
     by_tenant: defaultdict[UUID, list[service.Told]] = defaultdict(list)
     parts: list[facts.PartAssembled] = []
@@ -56,12 +57,14 @@ def _created(detail: msgspec.Raw) -> Known:
 
 def _scanned(detail: msgspec.Raw) -> Known:
     fact = msgspec.json.decode(detail, type=facts.FileScanned)
-    known = {
+    known: dict[str, Any] = {
         "version_id": fact.object.version_id,
         "verdict": fact.verdict,
         "scan_reason": fact.reason,
         "scanner": fact.scanner,
     }
+    if fact.order:
+        known["order"] = UUID(fact.order)
     return fact.bucket.name, fact.object.key, known
 
 
