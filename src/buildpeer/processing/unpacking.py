@@ -55,7 +55,7 @@ CLOSED = (RAR, SEVEN_ZIP, GZIP, BZIP2, XZ, ZSTD, TAR, CAB)  # archives that nobo
 _OFFICE_PASSWORD = "EncryptedPackage".encode("utf-16-le")  # a stream's name in what Office then wraps its file into
 _CHUNK = 256 * 1024
 _ENCRYPTED_FLAG = 0x1
-_STREAM = re.compile(rb"(?<!end)stream(?:\r?\n|\r)")
+_STREAM = re.compile(rb"stream(?:\r\n?|\n)")
 _DICTIONARY = 2048  # bytes before a stream that may say what it is
 
 
@@ -136,6 +136,8 @@ class _Look:
         """Whatever a PDF holds besides pictures: an attachment lies there as a stream of its own, packed or not."""
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             for found in _STREAM.finditer(content):
+                if content[max(0, found.start() - 3) : found.start()] == b"end":  # a look back would cost re its speed
+                    continue
                 start, end = found.end(), content.find(b"endstream", found.end())
                 about = content[max(0, found.start() - _DICTIONARY) : found.start()].rpartition(b"obj")[2]
                 if end > start and (b"/Image" not in about or b"/EmbeddedFile" in about):
