@@ -605,8 +605,8 @@ _SAMPLES = """
 ## Real files
 
 Public samples of cameras, phones and programs (ianare/exif-samples, py-pdf/sample-files, mozman/ezdxf,
-bigcat88/pillow_heif), which the project doesn't carry: where they are at hand (`BUILDPEER_SAMPLES`), a test takes every
-one of them through the pipeline.
+bigcat88/pillow_heif), which the project doesn't carry: where they are at hand, a test takes every one of them through
+the pipeline.
 
 """
 
