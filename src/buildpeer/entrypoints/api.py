@@ -33,6 +33,7 @@ from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.operations.http import OperationsController
 from buildpeer.modules.projects.http import ProjectMembersController, ProjectsController
+from buildpeer.modules.rfis.http import RfisController
 from buildpeer.modules.uploads.http import UploadsController
 from buildpeer.platform import clock, http, telemetry
 from buildpeer.platform.auth import Tokens
@@ -59,6 +60,7 @@ CONTROLLERS = (
     ProjectMembersController,
     UploadsController,
     DocumentsController,
+    RfisController,
     EventsController,
     AuditController,
     OperationsController,

@@ -15,6 +15,7 @@ from buildpeer.modules.documents.handlers import on_upload_ready
 from buildpeer.modules.identity import service as identity
 from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.operations import service as operations
+from buildpeer.modules.rfis import service as rfis
 from buildpeer.modules.uploads import handlers
 from buildpeer.modules.uploads import service as uploads
 from buildpeer.platform import clock, telemetry
@@ -32,6 +33,7 @@ BULK_PAUSE_S = 0.5  # after a batch that wasn't full: in a kickoff the next one 
 SWEEP_PAUSE_S = 5.0
 TRAIL_PAUSE_S = 1.0
 COLLECT_PAUSE_S = 30.0
+REMIND_PAUSE_S = 20.0
 ORDERS_PAUSE_S = 2.0
 SEAL_PAUSE_S = 20.0  # the trail is sealed at most a minute behind
 HOUR_S = 3600.0
@@ -96,6 +98,7 @@ def _loops(
     yield _forever("erase", lambda: uploads.delete_erased(db, storage), pause_s=SWEEP_PAUSE_S)
     yield _forever("trail", lambda: identity.trail_failed_sign_ins(db), pause_s=TRAIL_PAUSE_S)
     yield _forever("seal", lambda: audit.seal(db, storage, bucket=settings.audit_bucket), pause_s=SEAL_PAUSE_S)
+    yield _forever("remind", lambda: rfis.remind(db, now=clock.now()), pause_s=REMIND_PAUSE_S)
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
 
 

@@ -40,6 +40,8 @@ CODES: dict[str, Code] = {
     "upload_conflict": Code(409, "This upload id is taken by another upload"),
     "upload_closed": Code(409, "The upload takes no more bytes"),
     "upload_incomplete": Code(409, "Some parts have not arrived"),
+    "rfi_state": Code(409, "In its state the RFI does not take this"),
+    "rfi_manager_missing": Code(409, "The RFI has no manager to go to"),
     "link_expired": Code(410, "The link has expired or was used"),
     "body_too_large": Code(413, "The request body is too large"),
     "unsupported_media_type": Code(415, "The request body must be JSON"),

@@ -128,6 +128,16 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "Ainda faltam partes do arquivo.",
         "en": "Some parts of the file have not arrived.",
     },
+    "rfi_state": {
+        "es": "La RFI está en un estado ({state}) que no lo permite.",
+        "pt": "A RFI está em um estado ({state}) que não permite isso.",
+        "en": "The RFI is in a state ({state}) that does not allow this.",
+    },
+    "rfi_manager_missing": {
+        "es": "La RFI no tiene responsable. Elija uno, o pida que se defina uno para el proyecto.",
+        "pt": "A RFI não tem responsável. Escolha um ou peça que seja definido um para o projeto.",
+        "en": "The RFI has no manager. Choose one, or ask for one to be set for the project.",
+    },
     "body_too_large": {
         "es": "La solicitud es demasiado grande.",
         "pt": "A solicitação é grande demais.",

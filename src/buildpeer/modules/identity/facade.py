@@ -16,3 +16,8 @@ def permit(tx: Transaction, tool: Tool, level: Level) -> None:
 def may_send(role: str | None) -> bool:
     """Whether somebody of this role may send files."""
     return rules.level_of(role, "files") in ("standard", "admin")
+
+
+def may(tx: Transaction, tool: Tool, level: Level) -> bool:
+    """Whether the caller may use a tool at this level."""
+    return rules.holds(tx.role, tool, level)

@@ -1,0 +1,37 @@
+"""What is done with RFIs: one verb, one function, one transaction."""
+
+from buildpeer.modules.rfis.service.acting import BulkChange, Outcome, Wanted, act, change_many, reply
+from buildpeer.modules.rfis.service.drafting import NewRfi, RfiChanges, change, create
+from buildpeer.modules.rfis.service.keeping import Shown
+from buildpeer.modules.rfis.service.reading import (
+    CompanyDays,
+    change_settings,
+    court_days,
+    get_rfi,
+    get_settings,
+    list_rfis,
+    list_transitions,
+)
+from buildpeer.modules.rfis.service.reminding import remind
+
+__all__ = [
+    "BulkChange",
+    "CompanyDays",
+    "NewRfi",
+    "Outcome",
+    "RfiChanges",
+    "Shown",
+    "Wanted",
+    "act",
+    "change",
+    "change_many",
+    "change_settings",
+    "court_days",
+    "create",
+    "get_rfi",
+    "get_settings",
+    "list_rfis",
+    "list_transitions",
+    "remind",
+    "reply",
+]
