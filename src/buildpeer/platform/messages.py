@@ -33,6 +33,46 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "Você pode ver, mas não alterar.",
         "en": "You may see this, but not change it.",
     },
+    "project_archived": {
+        "es": "La obra está archivada: se puede consultar, pero no modificar.",
+        "pt": "A obra está arquivada: pode ser consultada, mas não alterada.",
+        "en": "The project is archived: it can be read, but not changed.",
+    },
+    "id_taken": {
+        "es": "Este identificador ya pertenece a otra cosa.",
+        "pt": "Este identificador já pertence a outra coisa.",
+        "en": "This id already belongs to something else.",
+    },
+    "name_taken": {
+        "es": "Aquí ya hay otro con ese nombre.",
+        "pt": "Já existe outro com esse nome aqui.",
+        "en": "Something else here already has that name.",
+    },
+    "location_cycle": {
+        "es": "Un lugar no puede quedar dentro de sí mismo.",
+        "pt": "Um local não pode ficar dentro de si mesmo.",
+        "en": "A place can't lie in itself.",
+    },
+    "location_too_deep": {
+        "es": "Los lugares admiten diez niveles como máximo.",
+        "pt": "Os locais admitem no máximo dez níveis.",
+        "en": "Places lie at most ten levels deep.",
+    },
+    "changed_meanwhile": {
+        "es": "Alguien lo modificó mientras tanto; vuelva a abrirlo para ver los cambios.",
+        "pt": "Alguém alterou isto enquanto isso; abra de novo para ver as alterações.",
+        "en": "Somebody changed it meanwhile; open it again to see the changes.",
+    },
+    "if_match_needed": {
+        "es": "Falta indicar qué versión se quiere modificar (If-Match).",
+        "pt": "Falta indicar qual versão deve ser alterada (If-Match).",
+        "en": "Say which version you want to change (If-Match).",
+    },
+    "reference_unknown": {
+        "es": "No existe en esta obra lo que se indica en {field}.",
+        "pt": "Não existe nesta obra o que foi indicado em {field}.",
+        "en": "This project doesn't have what {field} names.",
+    },
     "not_found": {
         "es": "No existe, o no está entre lo que usted puede ver.",
         "pt": "Não existe, ou não está entre o que você pode ver.",

@@ -134,7 +134,7 @@ async def _find(tx: Transaction, project_id: UUID) -> Project:
     row = await store.access(tx, project_id)
     if row is None:
         raise Problem("not_found")
-    return Project(**dict(row))
+    return Project(row["project_id"], row["code"], row["name"], row["timezone"])
 
 
 async def _check_zone(tx: Transaction, timezone: str) -> None:

@@ -1,14 +1,19 @@
 """SQL of projects: one function, one statement."""
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from buildpeer.modules.projects.rules import Calendar
 from buildpeer.platform.db import Transaction
 
 # The row is there only if row-level security lets the caller see the project.
-ACCESS = "select project_id, code, name, timezone from projects where project_id = $1"
+ACCESS = """
+select project_id, code, name, timezone, currency, archived_at is not null as archived from projects
+where tenant_id = $1 and project_id = $2
+"""
 # Owners and managers belong to every project, others to those that they were put into.
 ROLE_IN = """
 select m.role from memberships m
@@ -25,6 +30,31 @@ ADD = "insert into projects (tenant_id, project_id, code, name, timezone) values
 CHANGE = """
 update projects set code = coalesce($3, code), name = coalesce($4, name), timezone = coalesce($5, timezone)
 where tenant_id = $1 and project_id = $2 returning project_id, code, name, timezone
+"""
+# The first kind of thing of which something is missing.
+MISSING = """
+select case
+  when exists (select from unnest($3::uuid[]) as w (id) where not exists (select from locations l where l.tenant_id = $1
+    and l.project_id = $2 and l.location_id = w.id and l.archived_at is null)) then 'location_id'
+  when exists (select from unnest($4::uuid[]) as w (id) where not exists (select from trades t where t.tenant_id = $1
+    and t.trade_id = w.id and t.archived_at is null)) then 'trade_id'
+  when exists (select from unnest($5::uuid[]) as w (id) where not exists (select from project_companies c
+    where c.tenant_id = $1 and c.project_id = $2 and c.company_id = w.id and c.ended_at is null)) then 'company_id'
+  when exists (select from unnest($6::uuid[]) as w (id) where not exists (select from memberships m
+    where m.tenant_id = $1 and m.person_id = w.id and (m.role in ('owner', 'manager') or exists (
+      select from project_members pm where pm.tenant_id = $1 and pm.project_id = $2 and pm.person_id = w.id))))
+    then 'person_id'
+end
+"""
+COMPANIES_OF = """
+select person_id, company_id from project_members
+where tenant_id = $1 and project_id = $2 and person_id = any ($3) and company_id is not null
+"""
+CALENDAR = """
+select p.country, p.rest_weekdays, array(select d.day from calendar_days d where d.tenant_id = $1
+    and d.project_id = $2 and d.works) as worked,
+  array(select d.day from calendar_days d where d.tenant_id = $1 and d.project_id = $2 and not d.works) as free
+from projects p where p.tenant_id = $1 and p.project_id = $2
 """
 MEMBERS = """
 select p.person_id, p.name, p.email, m.role, pm.person_id is null as by_role,
@@ -48,12 +78,42 @@ delete from project_members where tenant_id = $1 and project_id = $2 and person_
 
 async def access(tx: Transaction, project_id: UUID) -> Any | None:
     """A project that the caller may see."""
-    return await tx.one(ACCESS, project_id)
+    return await tx.one(ACCESS, tx.tenant_id, project_id)
 
 
 async def role_in(tx: Transaction, project_id: UUID, person_id: UUID) -> str | None:
     """What a person is in a project; None: nothing."""
     return await tx.value(ROLE_IN, tx.tenant_id, project_id, person_id)
+
+
+async def missing(
+    tx: Transaction,
+    project_id: UUID,
+    *,
+    locations: Collection[UUID],
+    trades: Collection[UUID],
+    companies: Collection[UUID],
+    people: Collection[UUID],
+) -> str | None:
+    """The field of which something isn't the project's, or no longer in use; None where all is there."""
+    return await tx.value(
+        MISSING, tx.tenant_id, project_id, list(locations), list(trades), list(companies), list(people)
+    )
+
+
+async def companies_of(tx: Transaction, project_id: UUID, people: Collection[UUID]) -> dict[UUID, UUID]:
+    """For which company each of these people works in a project."""
+    rows = await tx.all(COMPANIES_OF, tx.tenant_id, project_id, list(people))
+    return {row["person_id"]: row["company_id"] for row in rows}
+
+
+async def calendar(tx: Transaction, project_id: UUID) -> Calendar | None:
+    """On which days people work in a project that the caller may see."""
+    row = await tx.one(CALENDAR, tx.tenant_id, project_id)
+    if row is None:
+        return None
+    days = dict.fromkeys(row["worked"], True) | dict.fromkeys(row["free"], False)
+    return Calendar(row["country"], frozenset(row["rest_weekdays"]), days)
 
 
 async def page(tx: Transaction, *, after: tuple[str, UUID] | None, limit: int) -> list[Any]:
