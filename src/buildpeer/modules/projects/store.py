@@ -50,6 +50,13 @@ COMPANIES_OF = """
 select person_id, company_id from project_members
 where tenant_id = $1 and project_id = $2 and person_id = any ($3) and company_id is not null
 """
+LOCATIONS_IN = """
+with recursive within as (
+  select l.location_id from locations l where l.tenant_id = $1 and l.project_id = $2 and l.location_id = $3
+  union select l.location_id from within w
+  join locations l on l.tenant_id = $1 and l.project_id = $2 and l.parent_id = w.location_id
+) select location_id from within
+"""
 CALENDAR = """
 select p.country, p.rest_weekdays, array(select d.day from calendar_days d where d.tenant_id = $1
     and d.project_id = $2 and d.works) as worked,
@@ -105,6 +112,11 @@ async def companies_of(tx: Transaction, project_id: UUID, people: Collection[UUI
     """For which company each of these people works in a project."""
     rows = await tx.all(COMPANIES_OF, tx.tenant_id, project_id, list(people))
     return {row["person_id"]: row["company_id"] for row in rows}
+
+
+async def locations_in(tx: Transaction, project_id: UUID, location_id: UUID) -> list[UUID]:
+    """A place and all that lies in it; nothing for one that the project doesn't have."""
+    return [row["location_id"] for row in await tx.all(LOCATIONS_IN, tx.tenant_id, project_id, location_id)]
 
 
 async def calendar(tx: Transaction, project_id: UUID) -> Calendar | None:

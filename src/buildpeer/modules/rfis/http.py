@@ -122,7 +122,7 @@ class ManyChanges(msgspec.Struct):
     close: bool = False
 
 
-class ItemProblem(msgspec.Struct):
+class RfiProblem(msgspec.Struct):
     """What is wrong with one of many."""
 
     code: str
@@ -136,7 +136,7 @@ class Outcome(msgspec.Struct):
 
     rfi_id: UUID
     version: int | None
-    problem: ItemProblem | None
+    problem: RfiProblem | None
 
 
 class Outcomes(msgspec.Struct):
@@ -180,6 +180,9 @@ class RfisController(Controller):
         ball_in_court: Annotated[
             UUID | None, QueryParameter(name="ball_in_court", required=False, description="A person, who has to move")
         ] = None,
+        mine: Annotated[
+            bool, QueryParameter(name="mine", required=False, description="Those in which the caller has to move")
+        ] = False,
         assignee_id: Annotated[UUID | None, QueryParameter(name="assignee_id", required=False)] = None,
         location_id: Annotated[
             UUID | None, QueryParameter(name="location_id", required=False, description="With all that lies in it")
@@ -200,7 +203,11 @@ class RfisController(Controller):
             caller=caller,
             project_id=project_id,
             filters=Filters(
-                status=status, ball_in_court=ball_in_court, assignee_id=assignee_id, trade_id=trade_id, words=q
+                status=status,
+                ball_in_court=caller.person_id if mine else ball_in_court,
+                assignee_id=assignee_id,
+                trade_id=trade_id,
+                words=q,
             ),
             location_id=location_id,
             overdue=overdue,
@@ -385,7 +392,7 @@ def _settings(found: RfiSettings) -> Response[SettingsView]:
 
 
 def _outcome(each: service.Outcome, language: str) -> Outcome:
-    problem = each.problem and ItemProblem(
+    problem = each.problem and RfiProblem(
         each.problem.code, each.problem.kind.status, each.problem.kind.title, each.problem.detail(language)
     )
     return Outcome(each.rfi_id, each.version, problem)

@@ -31,6 +31,7 @@ REMIND_AT = time(9)  # in the project's zone
 WAITING: tuple[Status, ...] = ("submitted", "open")  # these can be late
 MOST_PEOPLE = 100  # assignees, and in the distribution
 MOST_DOCUMENTS = 100
+MOST_COST = Decimal(10**15)
 MOST_AT_ONCE = 200  # RFIs in one bulk change
 
 
@@ -160,22 +161,21 @@ def insiders(rfi: Rfi) -> tuple[UUID, ...]:
 def permitted(rfi: Rfi, by: Actor) -> list[Verb]:
     """What somebody may do with it as it stands."""
     parts = _parts(rfi, by)
-    verbs = [verb for verb, states, _, allowed in _TABLE if rfi.status in states and parts & allowed]
-    return [verb for verb in verbs if verb != "recall" or rfi.reviewer_id]
+    return [verb for verb, _, allowed in _possible(rfi) if parts & allowed]
 
 
 def check(rfi: Rfi, verb: Verb, by: Actor) -> None:
     """Raises Problem rfi_state where nobody may do this in its state, not_allowed where somebody else may."""
     if verb in permitted(rfi, by):
         return
-    if any(verb == name and rfi.status in states for name, states, _, _ in _TABLE) and verb != "recall":
+    if any(verb == possible for possible, _, _ in _possible(rfi)):
         raise Problem("not_allowed")
     raise Problem("rfi_state", state=rfi.status)
 
 
 def target(rfi: Rfi, action: Action) -> Status:
     """The state into which an action leads from here; where it leads nowhere, the present one."""
-    return next((to for name, states, to, _ in _TABLE if name == action and rfi.status in states and to), rfi.status)
+    return next((to for verb, to, _ in _possible(rfi) if verb == action and to), rfi.status)
 
 
 def targets(action: Action) -> set[Status]:
@@ -294,7 +294,7 @@ def due_reminder(rfi: Rfi, plan: Sequence[tuple[Reminder, datetime]], *, now: da
     """The last reminder whose time has come and that wasn't given; those before it are missed, not made up for."""
     if rfi.status not in WAITING:
         return None
-    come = [kind for kind, at in plan if at <= now and _after(kind, rfi.reminded)]
+    come: list[Reminder] = [kind for kind, at in plan if at <= now and _after(kind, rfi.reminded)]
     return come[-1] if come else None
 
 
@@ -347,6 +347,12 @@ def _moved(rfi: Rfi, to: Status, now: datetime) -> Rfi:
     return replace(rfi, ball_in_court=ball_in_court(rfi))
 
 
+def _possible(rfi: Rfi) -> list[tuple[Verb, Status | None, frozenset[Part]]]:
+    """What can be done in its state: where it leads, and who may."""
+    rows = [(verb, to, allowed) for verb, states, to, allowed in _TABLE if rfi.status in states]
+    return [row for row in rows if row[0] != "recall" or rfi.reviewer_id is not None]
+
+
 def _parts(rfi: Rfi, by: Actor) -> frozenset[Part]:
     me = by.person_id
     parts: dict[Part, bool] = {
@@ -370,6 +376,8 @@ def _after(kind: Reminder, reminded: Reminder | None) -> bool:
 def _check_fields(rfi: Rfi) -> None:
     if rfi.cost_amount is not None and rfi.cost_impact != "yes":
         raise Problem("invalid", "cost_amount: only with cost_impact yes")
+    if rfi.cost_amount is not None and not (rfi.cost_amount.is_finite() and abs(rfi.cost_amount) < MOST_COST):
+        raise Problem("invalid", f"cost_amount: less than {MOST_COST}")
     if rfi.schedule_days is not None and rfi.schedule_impact != "yes":
         raise Problem("invalid", "schedule_days: only with schedule_impact yes")
     if len(set(rfi.assignees)) > MOST_PEOPLE or len(set(rfi.distribution)) > MOST_PEOPLE:

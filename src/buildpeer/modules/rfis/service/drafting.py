@@ -35,7 +35,6 @@ Reference = Annotated[str, msgspec.Meta(max_length=200)]
 Assignees = Annotated[list[Assignee], msgspec.Meta(max_length=rules.MOST_PEOPLE)]
 People = Annotated[list[UUID], msgspec.Meta(max_length=rules.MOST_PEOPLE)]
 Documents = Annotated[list[UUID], msgspec.Meta(max_length=rules.MOST_DOCUMENTS)]
-Amount = Annotated[Decimal, msgspec.Meta(ge=0, le=10**15)]
 Days = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 
 
@@ -59,7 +58,7 @@ class NewRfi(msgspec.Struct, frozen=True, kw_only=True):
     responsible_id: UUID | None = None
     due_date: date | None = None
     cost_impact: Impact = "tbd"
-    cost_amount: Amount | None = None
+    cost_amount: Decimal | None = None
     schedule_impact: Impact = "tbd"
     schedule_days: Days | None = None
 
@@ -81,7 +80,7 @@ class RfiChanges(msgspec.Struct, frozen=True, kw_only=True):
     responsible_id: UUID | UnsetType | None = UNSET
     due_date: date | UnsetType | None = UNSET
     cost_impact: Impact | UnsetType = UNSET
-    cost_amount: Amount | UnsetType | None = UNSET
+    cost_amount: Decimal | UnsetType | None = UNSET
     schedule_impact: Impact | UnsetType = UNSET
     schedule_days: Days | UnsetType | None = UNSET
 
