@@ -12,6 +12,7 @@ from tests.conftest import declare
 
 from buildpeer.entrypoints.api import create_app
 from buildpeer.platform.config import Settings
+from buildpeer.platform.ids import new_id
 
 Ids = Mapping[str, str]
 CHUNK = 128 * 1024
@@ -66,6 +67,17 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
         "uploads": [{"upload_id": ids["upload_id"], "sent_bytes": rng.randint(1, 3)}]
     },
     "POST /v1/ops/redrives": lambda _ids, _: {"queue": "buildpeer-scan-live"},
+    "POST /v1/projects/{project_id}/rfis": lambda ids, rng: {
+        "rfi_id": str(new_id()),
+        "subject": ids["text"],
+        "question": "?",
+        "private": rng.random() < 0.5,
+    },
+    "PATCH /v1/rfis/{rfi_id}": lambda ids, _: {"subject": ids["text"]},
+    "POST /v1/rfis/{rfi_id}/replies": lambda ids, _: {"reply_id": str(new_id()), "body": ids["text"]},
+    "POST /v1/rfis/{rfi_id}/transitions": lambda _ids, rng: {"action": "void" if rng.random() > 0.5 else "reopen"},
+    "POST /v1/rfi-changes": lambda ids, _: {"rfi_ids": [ids["rfi_id"]], "distribute": [ids["person_id"]]},
+    "PUT /v1/projects/{project_id}/rfi-settings": lambda ids, _: {"manager_id": ids["person_id"], "due_days": 5},
     "POST /v1/documents/{document_id}/downloads": lambda _ids, rng: {
         "rendition": rng.choice(["original", "original", "preview"])
     },
@@ -91,6 +103,7 @@ async def send(
         content = {} if body is None else {"content": json.dumps(body)}
         kind = {} if body is None else {"content-type": "application/json"}
         method = route.split(" ", maxsplit=1)[0]
+        kind |= {"if-match": "*"} if method in ("PATCH", "PUT") else {}
         return await http.request(method, path, headers={**headers, **kind}, **content, **request)
     async with http.stream("GET", path, headers={**headers}) as answer:
         text = await answer.aread() if answer.status_code != 200 else await _until_second_ping(answer)

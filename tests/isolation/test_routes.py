@@ -15,7 +15,7 @@ import redis.asyncio as valkey
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.architecture.test_isolation import fill
+from tests.architecture.test_isolation import add_rfi, fill
 from tests.conftest import Company, declare
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.modules.notifications.test_stream import announce, relay
@@ -26,8 +26,9 @@ from buildpeer.modules.notifications import service as notifications
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller, Tokens
 from buildpeer.platform.config import Settings
-from buildpeer.platform.db import Database
+from buildpeer.platform.db import Database, Scope
 from buildpeer.platform.ids import new_id
+from buildpeer.platform.messaging import LOG, Outgoing
 from buildpeer.platform.realtime import Wakeups
 
 ROUTES: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parents[1] / "isolation.yaml").read_text())["routes"]
@@ -104,6 +105,11 @@ class World:
         )
         return {"invitation_id": str(invitation)}
 
+    async def _rfi_id(self) -> dict[str, str]:
+        field = self.callers["field"]
+        rfi_id = await add_rfi(self.admin, field.tenant_id, self.company.tower, field.person_id, name=str(uuid4()))
+        return {"rfi_id": str(rfi_id)}
+
     async def _key_id(self) -> dict[str, str]:
         key = uuid4()
         await add_key(self.admin, self.callers["owner"], key, {})
@@ -126,7 +132,7 @@ class World:
         """Ids that are nobody's."""
         ids = dict.fromkeys(("tenant_id", "project_id", "person_id", "device_id", "invitation_id", "key_id"), "")
         ids = {name: str(uuid4()) for name in (*ids, "session_id")} | dict.fromkeys(
-            ("upload_id", "document_id"), str(new_id())
+            ("upload_id", "document_id", "rfi_id"), str(new_id())
         )
         challenge = self._tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         return ids | new_words() | {"email": f"{uuid4()}@example.test", "challenge": challenge}
@@ -157,6 +163,15 @@ async def add_key(admin: asyncpg.Connection, maker: Caller, key_id: UUID, tools:
     )
     await admin.execute("insert into tokens values ($1, $2, $3)", token_hash(secret), maker.tenant_id, key_id)
     return secret
+
+
+async def confide(admin: asyncpg.Connection, worker_db: Database, company: Company, person: UUID) -> UUID:
+    """A private RFI of the tower, and news of it."""
+    rfi_id = await add_rfi(admin, company.tenant_id, company.tower, person, private=True)
+    body = {"rfi": str(rfi_id), "only_for": [str(person)]}
+    async with worker_db.transaction(Scope(company.tenant_id, None)) as tx:
+        await tx.announce([Outgoing(LOG, "rfi.changed", body, company.tower)])
+    return rfi_id
 
 
 async def add_session(admin: asyncpg.Connection, caller: Caller, session_id: UUID) -> None:
@@ -191,13 +206,17 @@ async def world(
     world.head = await admin.fetchval("select position from event_log_head")
     for project in (company.tower, company.school):
         await announce(worker_db, company, "news", project=project)
+    confided = await confide(admin, worker_db, company, (await company.hire("manager")).person_id)
     await relay(worker_db, None, wakeups)
     school = await fill(admin, worker_db, company, company.school, world.callers["field_out"].person_id)
     world.shared = {"tenant_id": str(company.tenant_id), "project_id": str(company.tower)}
-    shared = world.shared = await world.things("person_id", "upload_id", "invitation_id", "key_id", "session_id")
+    shared = world.shared = await world.things(
+        "person_id", "upload_id", "rfi_id", "invitation_id", "key_id", "session_id"
+    )
     world.places = {
-        "tower": {str(company.tower), shared["upload_id"]},
+        "tower": {str(company.tower), shared["upload_id"], shared["rfi_id"]},
         "school": {str(company.school), str(school)},
+        "confided": {str(confided)},
         "company": {shared[name] for name in ("email", "device_id", "invitation_id", "key_id")},
     }
     await worker_db.call("select audit.seal($1)", company.tenant_id)

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import redis.asyncio as valkey
-from tests.architecture.test_isolation import fill
+from tests.architecture.test_isolation import add_rfi, fill
 from tests.conftest import Company
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.isolation.test_routes import add_device, add_key, add_session
@@ -54,6 +54,7 @@ KINDS = (
     "key_id",
     "device_id",
     "session_id",
+    "rfi_id",
 )
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
@@ -90,6 +91,13 @@ select * from (
   union all select 'session_id', concat_ws(' ', session_id, device, tenant_id), tenant_id, null, 'managers', person_id,
     created_at
     from sessions
+  union all select 'rfi_id', concat_ws(' ', r.rfi_id, r.subject, y.reply_id, y.body), r.tenant_id, r.project_id,
+    case when r.private or r.status = 'draft' then 'managers' else 'files' end, null, r.created_at
+    from rfis r left join rfi_replies y using (tenant_id, rfi_id)
+  union all select 'rfi_id', concat_ws(' ', r.rfi_id, r.subject, y.reply_id, y.body), r.tenant_id, null, 'managers',
+    i.person_id, r.created_at
+    from rfis r left join rfi_replies y using (tenant_id, rfi_id)
+    cross join unnest(r.created_by || r.assignees || r.distribution) as i (person_id)
 ) as all_words where tenant_id = any ($1) order by created_at, kind, words
 """
 _RIGHTS = """
@@ -258,6 +266,13 @@ class Walk:
                 )
                 await announce(self.worker_db, company, content, project=project)
             await add_device(self.admin, by.caller, uuid4())
+            for private in (False, True):
+                await add_rfi(
+                    self.admin,
+                    *(company.tenant_id, company.tower, by.caller.person_id),
+                    name=self.word(),
+                    private=private,
+                )
             await self.worker_db.call("select audit.seal($1)", company.tenant_id)
         await relay(self.worker_db, None, self.wakeups)
         await self.harvest()
@@ -356,6 +371,15 @@ class Walk:
             "to": lambda: "2120-01-01T00:00:00Z",
             "state": lambda: rng.choice(["requested", "ready", "cancelled"]),
             "format": lambda: rng.choice(["csv", "json"]),
+            "status": lambda: rng.choice(["open", "void"]),
+            "ball_in_court": lambda: ids["person_id"],
+            "mine": lambda: "true",
+            "assignee_id": lambda: ids["person_id"],
+            "location_id": lambda: ids["project_id"],
+            "trade_id": lambda: ids["project_id"],
+            "overdue": lambda: "true",
+            "sort": lambda: rng.choice(["number", "-due_date", "updated_at"]),
+            "rfi_id": lambda: ids["rfi_id"],
             "q": lambda: ids["text"],
             "queue": lambda: "buildpeer-scan-live",
             "limit": lambda: str(rng.choice([1, 7, 200])),
@@ -441,7 +465,7 @@ class Walk:
             return f"{random.getrandbits(256):064x}"
         if name == "email":
             return f"{self.word()}@example.test"
-        return str(new_id() if name in ("upload_id", "document_id") else uuid4())
+        return str(new_id() if name in ("upload_id", "document_id", "rfi_id") else uuid4())
 
     async def _rights(self, actor: Actor) -> Rights:
         rows = await self.admin.fetch(_RIGHTS, actor.caller.person_id)

@@ -103,8 +103,7 @@ async def change_many(
     """
     async with db.transaction(caller.scope) as tx:
         rfis = {rfi.rfi_id: rfi for rfi in await store.locked_all(tx, rfi_ids)}
-        if rfis:
-            identity.permit(tx, "rfis", "standard")
+        identity.permit(tx, "rfis", "standard")
         for project_id in {rfi.project_id for rfi in rfis.values()}:
             await check_people(tx, project_id, {*change.assign, *change.distribute})
         return [await _changed(tx, rfi_id, rfis.get(rfi_id), change, now=now) for rfi_id in dict.fromkeys(rfi_ids)]
