@@ -82,6 +82,7 @@ async def world(
     for project in (company.tower, company.school):
         await fill(admin, worker_db, company, project, field.person_id)
         await add_rfi(admin, company.tenant_id, project, field.person_id)
+        await add_job(admin, field, project)
         await admin.execute(
             "insert into event_log select $1, coalesce(max(position), 0) + 1, $2, 'test', '{}', now() from event_log",
             *(company.tenant_id, project),
@@ -133,6 +134,17 @@ async def fill(
         await documents.insert(tx, file, Capture(), Location())
     await furnish(admin, company, project, upload_id, name=name)
     return upload_id
+
+
+async def add_job(admin: Any, caller: Caller, project: UUID, job_id: UUID | None = None) -> UUID:
+    """A job that somebody has ordered, and no handler knows."""
+    job_id = job_id or new_id()
+    await admin.execute(
+        """insert into jobs (tenant_id, job_id, project_id, created_by, kind, wanted, language)
+        values ($1, $2, $3, $4, 'test.none', '{}', 'es')""",
+        *(caller.tenant_id, job_id, project, caller.person_id),
+    )
+    return job_id
 
 
 async def furnish(admin: Any, company: Company, project: UUID, document: UUID, *, name: str) -> None:
@@ -195,6 +207,7 @@ SEEN_COLUMNS = {"people": "person_id, email, name, locale", "devices": "person_i
 CHANGED_COLUMN = {
     "sessions": "ended_at",
     "uploads": "updated_at",
+    "jobs": "state",
     "people": "name",
     "projects": "name",
     "project_members": "company_id",

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import redis.asyncio as valkey
-from tests.architecture.test_isolation import add_rfi, fill
+from tests.architecture.test_isolation import add_job, add_rfi, fill
 from tests.conftest import Company
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.isolation.test_routes import add_device, add_key, add_session
@@ -55,6 +55,7 @@ KINDS = (
     "device_id",
     "session_id",
     "rfi_id",
+    "job_id",
 )
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
@@ -98,6 +99,7 @@ select * from (
     i.person_id, r.created_at
     from rfis r left join rfi_replies y using (tenant_id, rfi_id)
     cross join unnest(r.created_by || r.assignees || r.distribution) as i (person_id)
+  union all select 'job_id', job_id::text, tenant_id, null, 'one', created_by, created_at from jobs
 ) as all_words where tenant_id = any ($1) order by created_at, kind, words
 """
 _RIGHTS = """
@@ -149,7 +151,7 @@ class Rights:
         if self.role is None or audience.tenant_id != self.tenant_id:
             return False
         if self.role in ("owner", "manager"):
-            return True
+            return audience.level != "one"
         match audience.level:
             case "member":
                 return True
@@ -273,6 +275,7 @@ class Walk:
                     name=self.word(),
                     private=private,
                 )
+            await add_job(self.admin, by.caller, company.tower)
             await self.worker_db.call("select audit.seal($1)", company.tenant_id)
         await relay(self.worker_db, None, self.wakeups)
         await self.harvest()

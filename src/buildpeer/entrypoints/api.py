@@ -29,6 +29,7 @@ from buildpeer.modules.identity.http import (
     MembersController,
     SessionsController,
 )
+from buildpeer.modules.jobs.http import JobsController
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.operations.http import OperationsController
@@ -58,6 +59,7 @@ CONTROLLERS = (
     MembersController,
     ProjectsController,
     ProjectMembersController,
+    JobsController,
     UploadsController,
     DocumentsController,
     RfisController,

@@ -28,8 +28,9 @@ _REFUSED = {
 }
 _BEGIN = "select role, session_ended from app.enter($1, $2, $3, $4, $5)"
 _OUTBOX = """
-insert into outbox (tenant_id, destination, project_id, type, body)
-select (r ->> 'tenant_id')::uuid, r ->> 'destination', (r ->> 'project_id')::uuid, r ->> 'type', r -> 'body'
+insert into outbox (tenant_id, destination, project_id, person_id, type, body)
+select (r ->> 'tenant_id')::uuid, r ->> 'destination', (r ->> 'project_id')::uuid, (r ->> 'person_id')::uuid,
+  r ->> 'type', r -> 'body'
 from jsonb_array_elements($1::jsonb) with ordinality as u (r, o) order by o
 """
 _MAIL = """

@@ -65,6 +65,7 @@ CODES: dict[str, Code] = {
     "too_many_tries": Code(429, "Too many tries; wait"),
     "too_many_requests": Code(429, "Too many requests; wait"),
     "too_many_uploads_today": Code(429, "The company has opened as many uploads today as it may"),
+    "too_many_jobs": Code(429, "Too many jobs are waiting; let some end first"),
     "too_many_streams": Code(429, "Too many open event streams"),
     "internal": Code(500, "Something broke on our side"),
     "unavailable": Code(503, "A part of the service is away; try again"),

@@ -84,7 +84,8 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 41
 
 def used_with(tool: str, *, write: str = "standard") -> dict[str, str]:
     """The `opt` of a controller whose doors machines may use, by a key that has this tool: at level read for GET, at
-    level `write` for the rest. Without it no machine may.
+    level `write` for the rest; by "any" tool where the door shows nothing but what the machine itself has done. Without
+    it no machine may.
     """
     return {"tool": tool, "write": write}
 

@@ -228,6 +228,11 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "O identificador não é um UUIDv7.",
         "en": "The id is not a UUIDv7.",
     },
+    "too_many_jobs": {
+        "es": "Ya hay demasiados trabajos en espera; deje que terminen algunos.",
+        "pt": "Já há trabalhos demais na fila; espere alguns terminarem.",
+        "en": "Too many jobs are waiting already; let some of them end first.",
+    },
     "too_many_streams": {
         "es": "Hay demasiadas pantallas abiertas con esta cuenta; cierre alguna.",
         "pt": "Há telas demais abertas com esta conta; feche alguma.",
@@ -246,6 +251,11 @@ PROBLEMS: dict[str, dict[str, str]] = {
 }
 
 REASONS: dict[str, dict[str, str]] = {
+    "job_broken": {
+        "es": "El trabajo falló varias veces por un problema nuestro; ya quedó registrado. Inténtelo más tarde.",
+        "pt": "O trabalho falhou várias vezes por um problema nosso, que já foi registrado. Tente mais tarde.",
+        "en": "The job failed several times through a fault of ours, which has been noted. Try again later.",
+    },
     "infected": {
         "es": "Se encontró un virus; el archivo quedó bloqueado y nadie puede abrirlo.",
         "pt": "Foi encontrado um vírus; o arquivo foi bloqueado e ninguém pode abri-lo.",
@@ -674,10 +684,12 @@ Backups are locked and can't be deleted earlier; the last one that holds this da
 
 
 def reason_text(code: str, language: str) -> str | None:
-    """The sentence for a reason, None for no reason; an unknown code is shown as it is rather than hidden."""
+    """The sentence for a reason, or for the problem that was one; None for no reason. An unknown code is shown as it is
+    rather than hidden.
+    """
     if not code:
         return None
-    texts = REASONS.get(code)
+    texts = REASONS.get(code) or PROBLEMS.get(code)
     return texts[language] if texts else code
 
 
