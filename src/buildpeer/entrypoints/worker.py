@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import signal
 import time
@@ -47,7 +48,7 @@ _CONSUMERS = 2  # per status queue
 _JOBS_AT_ONCE = 2
 
 # Who does which kind of job.
-JOBS: Handlers = {}
+JOBS: Handlers = {rfis.LOG: functools.partial(rfis.write_log, now=clock.now)}
 
 _log = structlog.get_logger()
 

@@ -10,6 +10,7 @@ import msgspec
 from litestar import Controller, Response, get, patch, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from buildpeer.modules.jobs.facade import JobStarted
 from buildpeer.modules.rfis import rules, service
 from buildpeer.modules.rfis.rules import Action, CourtDays, Impact, Status, Verb
 from buildpeer.modules.rfis.service import BulkChange, CompanyDays, NewRfi, RfiChanges, Shown, Wanted
@@ -152,6 +153,14 @@ class CourtDaysView(msgspec.Struct):
 
     people: Sequence[CourtDays]
     companies: Sequence[CompanyDays]
+
+
+class NewLog(msgspec.Struct):
+    """A log to write: as what, and of RFIs in which states; `job_id` is a UUIDv7 of the client's."""
+
+    job_id: UUID
+    format: service.Format
+    status: list[Status] | None = None
 
 
 class SettingsView(msgspec.Struct):
@@ -332,6 +341,23 @@ class RfisController(Controller):
         """How long the ball lay in whose court, over all RFIs of the project that the caller may see, or in one."""
         found = await service.court_days(db, caller=caller, project_id=project_id, rfi_id=rfi_id, now=now)
         return CourtDaysView(found.people, found.companies)
+
+    @post("/projects/{project_id:uuid}/rfi-logs", summary="Order an RFI log", status_code=202)
+    async def order_log(
+        self,
+        project_id: FromPath[UUID],
+        data: JSONBody[NewLog],
+        caller: CallerDep,
+        db: DatabaseDep,
+        language: LanguageDep,
+    ) -> JobStarted:
+        """A job that writes the numbered RFIs of the project that the caller may see, as PDF, XLSX or CSV. It names
+        people, and is for who may see them.
+        """
+        wanted = service.LogWanted(data.format, data.status)
+        return await service.order_log(
+            db, caller=caller, project_id=project_id, job_id=data.job_id, wanted=wanted, language=language
+        )
 
     @get("/projects/{project_id:uuid}/rfi-settings", summary="How a project handles RFIs")
     async def get_settings(

@@ -164,6 +164,8 @@ update rfi_replies set official = false where tenant_id = $1 and rfi_id = $2 and
 OFFICIAL = """
 update rfi_replies set official = true where tenant_id = $1 and rfi_id = $2 and reply_id = $3 returning true
 """
+NAMES = "select person_id, name from people where person_id = any ($1)"
+COMPANY = "select name from tenants where tenant_id = $1"
 DUE = "select tenant_id, rfi_id from app.due_rfis($1, $2)"
 REMIND_LATER = "update rfis set remind_at = $3, reminded = $4 where tenant_id = $1 and rfi_id = $2"
 
@@ -358,6 +360,16 @@ async def courts(tx: Transaction, project_id: UUID, rfi_id: UUID | None) -> list
     for row in await tx.all(COURTS, tx.tenant_id, project_id, rfi_id):
         histories.setdefault(row["rfi_id"], []).append(Held(row["since"], tuple(row["people"])))
     return list(histories.values())
+
+
+async def names(tx: Transaction, people: Sequence[UUID]) -> dict[UUID, str]:
+    """What people of the company are called."""
+    return {row["person_id"]: row["name"] for row in await tx.all(NAMES, people)}
+
+
+async def company(tx: Transaction) -> str:
+    """What the caller's company is called."""
+    return await tx.value(COMPANY, tx.tenant_id)
 
 
 async def add_reply(tx: Transaction, rfi: Rfi, reply: Reply) -> bool:

@@ -3,6 +3,7 @@
 from buildpeer.modules.rfis.service.acting import BulkChange, Outcome, Wanted, act, change_many, reply
 from buildpeer.modules.rfis.service.drafting import NewRfi, RfiChanges, change, create
 from buildpeer.modules.rfis.service.keeping import Shown
+from buildpeer.modules.rfis.service.logging import LOG, Format, LogWanted, order_log, write_log
 from buildpeer.modules.rfis.service.reading import (
     CompanyDays,
     change_settings,
@@ -15,8 +16,11 @@ from buildpeer.modules.rfis.service.reading import (
 from buildpeer.modules.rfis.service.reminding import remind
 
 __all__ = [
+    "LOG",
     "BulkChange",
     "CompanyDays",
+    "Format",
+    "LogWanted",
     "NewRfi",
     "Outcome",
     "RfiChanges",
@@ -32,6 +36,8 @@ __all__ = [
     "get_settings",
     "list_rfis",
     "list_transitions",
+    "order_log",
     "remind",
     "reply",
+    "write_log",
 ]

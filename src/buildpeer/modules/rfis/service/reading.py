@@ -1,7 +1,7 @@
 """Reading RFIs, what happened to them, and how a project handles them."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from buildpeer.modules.identity import facade as identity
 from buildpeer.modules.projects import facade as projects
+from buildpeer.modules.projects.facade import Calendar, ProjectAccess
 from buildpeer.modules.rfis import rules, store
 from buildpeer.modules.rfis.rules import CourtDays
 from buildpeer.modules.rfis.service.keeping import Shown, actor, check_people, found, show, show_whole
 from buildpeer.modules.rfis.store import Filters, RfiSettings, Sort, Transition
 from buildpeer.platform.auth import Caller
-from buildpeer.platform.db import Database
+from buildpeer.platform.db import Database, Transaction
 from buildpeer.platform.errors import Problem
 
 
@@ -90,12 +91,7 @@ async def court_days(db: Database, *, caller: Caller, project_id: UUID, rfi_id: 
         if rfi_id is not None and found(await store.by_id(tx, rfi_id)).project_id != project_id:
             raise Problem("not_found")
         calendar = await projects.calendar_of(tx, project_id)
-        people = rules.court_days(
-            await store.courts(tx, project_id, rfi_id),
-            now=now,
-            zone=project.timezone,
-            works=lambda day: projects.is_working_day(calendar, day),
-        )
+        people = await days_in_court(tx, project, calendar, rfi_id=rfi_id, now=now)
         employers = await projects.companies_of(tx, project_id, [each.person_id for each in people])
     sums: dict[UUID | None, tuple[float, int]] = {}
     for each in people:
@@ -104,6 +100,18 @@ async def court_days(db: Database, *, caller: Caller, project_id: UUID, rfi_id: 
         sums[company] = (calendar_days + each.calendar_days, working_days + each.working_days)
     companies = [CompanyDays(company, round(days, 2), working) for company, (days, working) in sums.items()]
     return Courts(people, sorted(companies, key=lambda each: -each.calendar_days))
+
+
+async def days_in_court(
+    tx: Transaction, project: ProjectAccess, calendar: Calendar, *, rfi_id: UUID | None = None, now: datetime
+) -> list[CourtDays]:
+    """How long the ball lay in whose court, over the RFIs of a project that the caller may see, or one of them."""
+
+    def works(day: date) -> bool:
+        return projects.is_working_day(calendar, day)
+
+    courts = await store.courts(tx, project.project_id, rfi_id)
+    return rules.court_days(courts, now=now, zone=project.timezone, works=works)
 
 
 async def get_settings(db: Database, *, caller: Caller, project_id: UUID) -> RfiSettings:
