@@ -683,6 +683,72 @@ RFI_LOG: dict[str, dict[str, str]] = {
 }
 
 # What a company is told that has been erased.
+# What is wrong with a cell of a file that people import.
+FAULTS: dict[str, dict[str, str]] = {
+    "missing_column": {
+        "es": "Falta esta columna en la primera fila.",
+        "pt": "Esta coluna não está na primeira linha.",
+        "en": "The first row doesn't have this column.",
+    },
+    "empty": {
+        "es": "Está vacía y es obligatoria.",
+        "pt": "Está vazia e é obrigatória.",
+        "en": "It is empty, and needed.",
+    },
+    "too_long": {
+        "es": "Es demasiado larga: {allowed} caracteres como máximo.",
+        "pt": "É longa demais: no máximo {allowed} caracteres.",
+        "en": "It is too long: {allowed} characters at most.",
+    },
+    "no_choice": {
+        "es": "No se admite “{value}”; use uno de estos: {allowed}.",
+        "pt": "“{value}” não é aceito; use um destes: {allowed}.",
+        "en": "“{value}” isn't one of these: {allowed}.",
+    },
+    "no_email": {
+        "es": "“{value}” no es una dirección de correo.",
+        "pt": "“{value}” não é um endereço de e-mail.",
+        "en": "“{value}” is no e-mail address.",
+    },
+    "repeated": {
+        "es": "“{value}” ya aparece en la fila {allowed}.",
+        "pt": "“{value}” já aparece na linha {allowed}.",
+        "en": "“{value}” stands in row {allowed} already.",
+    },
+    "unknown": {
+        "es": "“{value}” no existe, o no está entre lo que usted puede ver.",
+        "pt": "“{value}” não existe, ou não está entre o que você pode ver.",
+        "en": "There is no “{value}”, or it is not yours to see.",
+    },
+    "too_deep": {
+        "es": "Los lugares admiten {allowed} niveles como máximo.",
+        "pt": "Os locais admitem no máximo {allowed} níveis.",
+        "en": "Places lie at most {allowed} levels deep.",
+    },
+}
+
+# What every paper says in its margins, and how it writes a day; months in their order.
+PAPER: dict[str, dict[str, str]] = {
+    "es": {
+        "page_of": "Página {page} de {pages}",
+        "printed": "Impreso el {at}",
+        "day": "{day} de {month} de {year}",
+        "months": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+    },
+    "pt": {
+        "page_of": "Página {page} de {pages}",
+        "printed": "Impresso em {at}",
+        "day": "{day} de {month} de {year}",
+        "months": "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+    },
+    "en": {
+        "page_of": "Page {page} of {pages}",
+        "printed": "Printed on {at}",
+        "day": "{month} {day}, {year}",
+        "months": "January February March April May June July August September October November December",
+    },
+}
+
 CERTIFICATES: dict[str, str] = {
     "es": """\
 Constancia de borrado
