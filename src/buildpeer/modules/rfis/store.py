@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, Literal, get_args
 from uuid import UUID
 
 import msgspec
 
-from buildpeer.modules.rfis.rules import Held, Rfi, Status, Verb, folded
+from buildpeer.modules.rfis.rules import Held, Impact, Rfi, Status, Verb, folded
 from buildpeer.platform.db import FIRST_PAGE, Database, Transaction, record, records
 
 Sort = Literal["number", "-number", "due_date", "-due_date", "updated_at", "-updated_at"]
@@ -50,6 +51,57 @@ class RfiSettings(msgspec.Struct, frozen=True):
     due_days: int = 7
     last_number: int = 0
     version: int = 0
+
+
+class Logged(msgspec.Struct, frozen=True, kw_only=True):
+    """A numbered RFI as the log has it, with names."""
+
+    number: int
+    status: Status
+    subject: str
+    question: str
+    reference: str
+    due_date: date | None
+    submitted_at: datetime | None
+    answered_at: datetime | None
+    closed_at: datetime | None
+    cost_impact: Impact
+    cost_amount: Decimal | None
+    schedule_impact: Impact
+    schedule_days: int | None
+    created_by: str | None
+    manager: str | None
+    ball_in_court: tuple[str, ...]
+    responsible: str | None
+    trade: str | None
+    location: str | None
+    answer: str | None
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """A draft that comes from a line of a table."""
+
+    rfi_id: UUID
+    subject: str
+    question: str
+    reference: str
+    private: bool
+    created_by: UUID
+    manager_id: UUID | None
+    assignees: tuple[UUID, ...]
+    location_id: UUID | None
+    trade_id: UUID | None
+    responsible_id: UUID | None
+    due_date: date | None
+
+
+class Names(msgspec.Struct, frozen=True):
+    """What a table may name in a project: places by their path, trades and companies, and by e-mail who works there."""
+
+    locations: dict[str, UUID]
+    trades: dict[str, UUID]
+    companies: dict[str, UUID]
+    people: dict[str, UUID]
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +168,67 @@ PAGE_BY_UPDATE = f"""{_PAGE} and (updated_at, rfi_id) > ($11::timestamptz, $12::
 order by updated_at, rfi_id limit $3"""
 PAGE_BY_UPDATE_DOWN = f"""{_PAGE} and (updated_at, rfi_id) < ($11::timestamptz, $12::uuid)
 order by updated_at desc, rfi_id desc limit $3"""
+# Names for people who read them on paper; a place with those in which it lies.
+LOGGED = """
+select r.number, r.status, r.subject, r.question, r.reference, r.due_date, r.submitted_at, r.answered_at, r.closed_at,
+  r.cost_impact, r.cost_amount, r.schedule_impact, r.schedule_days,
+  (select p.name from people p where p.person_id = r.created_by) as created_by,
+  (select p.name from people p where p.person_id = r.manager_id) as manager,
+  array(select p.name from people p where p.person_id = any (r.ball_in_court) order by p.name) as ball_in_court,
+  (select c.name from companies c where c.tenant_id = $1 and c.company_id = r.responsible_id) as responsible,
+  (select t.name from trades t where t.tenant_id = $1 and t.trade_id = r.trade_id) as trade,
+  (with recursive up as (
+    select l.parent_id, l.name, 1 as depth from locations l
+    where l.tenant_id = $1 and l.project_id = $2 and l.location_id = r.location_id
+    union all select l.parent_id, l.name, up.depth + 1 from up join locations l
+      on l.tenant_id = $1 and l.project_id = $2 and l.location_id = up.parent_id where up.depth < 20
+  ) select string_agg(name, ' / ' order by depth desc) from up) as location,
+  (select y.body from rfi_replies y where y.tenant_id = $1 and y.rfi_id = r.rfi_id and y.official) as answer
+from rfis r
+where r.tenant_id = $1 and r.project_id = $2 and r.number is not null
+  and ($3::text[] is null or r.status = any ($3))
+order by r.number
+"""
+KNOWN = "select rfi_id from rfis where tenant_id = $1 and rfi_id = any ($2)"
+INSERT_MANY = f"""
+insert into rfis (tenant_id, project_id, rfi_id, subject, question, reference, private, created_by, manager_id,
+  assignees, required, ball_in_court, location_id, trade_id, responsible_id, due_date, created_at, updated_at, words,
+  made_of)
+select $1, $2, r.rfi_id, r.subject, r.question, r.reference, r.private, r.created_by, r.manager_id, r.assignees,
+  r.assignees, array[r.created_by], r.location_id, r.trade_id, r.responsible_id, r.due_date, $4, $4,
+  {_WORDS.format("r.words")}, ''
+from jsonb_to_recordset($3::jsonb) as r (rfi_id uuid, subject text, question text, reference text, private boolean,
+  created_by uuid, manager_id uuid, assignees uuid[], location_id uuid, trade_id uuid, responsible_id uuid,
+  due_date date, words text)
+"""  # noqa: S608
+# A statement of its own: only then are they there for the policy to see.
+ADD_CREATIONS = """
+insert into rfi_transitions (tenant_id, rfi_id, version, project_id, verb, by_person, occurred_at, status_after,
+  ball_before, ball_after)
+select r.tenant_id, r.rfi_id, r.version, r.project_id, 'create', r.created_by, r.created_at, r.status, '{}',
+  r.ball_in_court from rfis r where r.tenant_id = $1 and r.rfi_id = any ($2)
+"""
+LOCATION_NAMES = """
+with recursive down as (
+  select l.location_id, l.name as path from locations l
+  where l.tenant_id = $1 and l.project_id = $2 and l.parent_id is null and l.archived_at is null
+  union all select l.location_id, d.path || '/' || l.name from down d
+  join locations l on l.tenant_id = $1 and l.project_id = $2 and l.parent_id = d.location_id
+  where l.archived_at is null
+) select path as name, location_id as id from down
+"""
+TRADE_NAMES = "select name, trade_id as id from trades where tenant_id = $1 and archived_at is null"
+COMPANY_NAMES = """
+select c.name, c.company_id as id from project_companies pc
+join companies c on c.tenant_id = $1 and c.company_id = pc.company_id
+where pc.tenant_id = $1 and pc.project_id = $2 and pc.ended_at is null
+"""
+PEOPLE_EMAILS = """
+select p.email as name, p.person_id as id from memberships m join people p on p.person_id = m.person_id
+where m.tenant_id = $1 and p.email is not null and (m.role in ('owner', 'manager')
+  or (m.role <> 'inversionista' and exists (select from project_members pm
+    where pm.tenant_id = $1 and pm.project_id = $2 and pm.person_id = m.person_id)))
+"""
 NEXT_NUMBER = """
 insert into rfi_settings as s (tenant_id, project_id, last_number) values ($1, $2, 1)
 on conflict (tenant_id, project_id) do update set last_number = s.last_number + 1 returning last_number
@@ -304,6 +417,39 @@ async def page(
     return records(rows, Rfi)
 
 
+async def log(tx: Transaction, project_id: UUID, status: Sequence[Status] | None) -> list[Logged]:
+    """The numbered RFIs of a project that the caller may see, by number, with names."""
+    return records(await tx.all(LOGGED, tx.tenant_id, project_id, status), Logged)
+
+
+async def names_in(tx: Transaction, project_id: UUID) -> Names:
+    """What a table may name in a project."""
+    return Names(
+        _ids(await tx.all(LOCATION_NAMES, tx.tenant_id, project_id)),
+        _ids(await tx.all(TRADE_NAMES, tx.tenant_id)),
+        _ids(await tx.all(COMPANY_NAMES, tx.tenant_id, project_id)),
+        _ids(await tx.all(PEOPLE_EMAILS, tx.tenant_id, project_id)),
+    )
+
+
+async def known(tx: Transaction, rfi_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these RFIs that are there."""
+    return {row["rfi_id"] for row in await tx.all(KNOWN, tx.tenant_id, rfi_ids)}
+
+
+async def insert_many(tx: Transaction, project_id: UUID, rfis: Sequence[Imported], *, now: datetime) -> None:
+    """Put new drafts down."""
+    rows = [
+        msgspec.structs.asdict(rfi) | {"words": folded(f"{rfi.subject} {rfi.question} {rfi.reference}")} for rfi in rfis
+    ]
+    await tx.run(INSERT_MANY, tx.tenant_id, project_id, rows, now)
+
+
+async def add_creations(tx: Transaction, rfi_ids: Sequence[UUID]) -> None:
+    """Put down that drafts were made."""
+    await tx.run(ADD_CREATIONS, tx.tenant_id, rfi_ids)
+
+
 async def next_number(tx: Transaction, project_id: UUID) -> int:
     """The next number of a project, given back if this transaction doesn't commit; others wait for it until then."""
     return await tx.value(NEXT_NUMBER, tx.tenant_id, project_id)
@@ -418,6 +564,10 @@ async def due(db: Database, now: datetime, limit: int) -> list[Any]:
 async def remind_later(tx: Transaction, rfi: Rfi) -> None:
     """Keep which reminder was given, and when the next one is."""
     await tx.run(REMIND_LATER, tx.tenant_id, rfi.rfi_id, rfi.remind_at, rfi.reminded)
+
+
+def _ids(rows: Sequence[Any]) -> dict[str, UUID]:
+    return {row["name"]: row["id"] for row in rows}
 
 
 def _words(rfi: Rfi) -> str:

@@ -2,6 +2,7 @@
 
 from buildpeer.modules.rfis.service.acting import BulkChange, Outcome, Wanted, act, change_many, reply
 from buildpeer.modules.rfis.service.drafting import NewRfi, RfiChanges, change, create
+from buildpeer.modules.rfis.service.importing import Import, import_rfis
 from buildpeer.modules.rfis.service.keeping import Shown
 from buildpeer.modules.rfis.service.logging import LOG, Format, LogWanted, order_log, write_log
 from buildpeer.modules.rfis.service.reading import (
@@ -20,6 +21,7 @@ __all__ = [
     "BulkChange",
     "CompanyDays",
     "Format",
+    "Import",
     "LogWanted",
     "NewRfi",
     "Outcome",
@@ -34,6 +36,7 @@ __all__ = [
     "create",
     "get_rfi",
     "get_settings",
+    "import_rfis",
     "list_rfis",
     "list_transitions",
     "order_log",
