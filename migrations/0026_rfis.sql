@@ -9,8 +9,8 @@ create table rfi_settings (
   tenant_id uuid not null,
   project_id uuid not null,
   manager_id uuid references people,
-  due_days int not null default 7 check (due_days between 1 and 365),
-  last_number int not null default 0,
+  due_days bigint not null default 7 check (due_days between 1 and 365),
+  last_number bigint not null default 0,
   version bigint not null default 0,
   primary key (tenant_id, project_id),
   foreign key (tenant_id, project_id) references projects
@@ -20,7 +20,7 @@ create table rfis (
   tenant_id uuid not null,
   rfi_id uuid not null, -- the client's UUIDv7
   project_id uuid not null,
-  number int check (number > 0), -- null: it has never left its draft
+  number bigint check (number > 0), -- null: it has never left its draft
   status text not null default 'draft'
     check (status in ('draft', 'submitted', 'open', 'answered', 'closed', 'rejected', 'void')),
   version bigint not null default 1,
@@ -45,7 +45,7 @@ create table rfis (
   cost_impact text not null default 'tbd' check (cost_impact in ('yes', 'no', 'tbd')),
   cost_amount numeric(18, 2), -- in the project's currency
   schedule_impact text not null default 'tbd' check (schedule_impact in ('yes', 'no', 'tbd')),
-  schedule_days int,
+  schedule_days bigint,
   remind_at timestamptz, -- when the worker looks next; null: never
   reminded text check (reminded in ('soon', 'today', 'late')), -- the last reminder of this due date
   created_at timestamptz not null,
@@ -68,7 +68,7 @@ create table rfis (
 );
 -- What lists are sorted by, each with the id behind it; a draft stands where the next number would.
 create index rfis_by_number on rfis (tenant_id, project_id, (coalesce(number, 2147483647)), rfi_id);
-create index rfis_by_due_date on rfis (tenant_id, project_id, (coalesce(due_date, date '9999-12-31')), rfi_id);
+create index rfis_by_due_date on rfis (tenant_id, project_id, (coalesce(due_date, date '9000-01-01')), rfi_id);
 create index rfis_by_update on rfis (tenant_id, project_id, updated_at, rfi_id);
 create index rfis_to_remind on rfis (remind_at) where remind_at is not null;
 create statistics rfis_places (dependencies) on tenant_id, project_id from rfis;
@@ -173,7 +173,7 @@ reset role;
 
 set role buildpeer_system;
 -- RFIs whose time to be reminded of has come, each lent to one worker for a minute.
-create function app.due_rfis(at timestamptz, max_rows int) returns table (tenant_id uuid, rfi_id uuid)
+create function app.due_rfis(at timestamptz, max_rows bigint) returns table (tenant_id uuid, rfi_id uuid)
   language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
   update public.rfis r set remind_at = at + interval '1 minute'
@@ -182,6 +182,6 @@ begin atomic
     order by d.remind_at limit max_rows for update skip locked)
   returning r.tenant_id, r.rfi_id;
 end;
-revoke all on function app.due_rfis(timestamptz, int) from public;
-grant execute on function app.due_rfis(timestamptz, int) to buildpeer_worker;
+revoke all on function app.due_rfis(timestamptz, bigint) from public;
+grant execute on function app.due_rfis(timestamptz, bigint) to buildpeer_worker;
 reset role;

@@ -50,7 +50,11 @@ async def test_projects_count_apart_and_a_number_stays_through_rejection(site) -
     assert (await site.act(site.creator, two, "submit")).rfi.number == 2
     assert (await site.act(site.creator, one, "submit")).rfi.number == 1
     elsewhere = await service.create(
-        site.db, caller=site.owner, project_id=site.company.school, new=site.new(manager_id=None), now=site.now
+        site.db,
+        caller=site.owner,
+        project_id=site.company.school,
+        new=site.new(manager_id=None, assignees=[]),
+        now=site.now,
     )
     assert (await site.act(site.owner, elsewhere.rfi.rfi_id, "submit")).full_number == "ESC-RFI-001"
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -237,7 +237,6 @@ class RfisController(Controller):
         """RFIs of a project that the caller may see. `q` finds words of subject, question and reference in any form,
         with or without accents.
         """
-        key = {"number": int, "due_date": date, "updated_at": datetime}[sort.removeprefix("-")]
         found = await service.list_rfis(
             db,
             caller=caller,
@@ -252,17 +251,11 @@ class RfisController(Controller):
             location_id=location_id,
             overdue=overdue,
             sort=sort,
-            after=read_cursor(cursor, tuple[key, UUID]),
+            after=read_cursor(cursor, _PLACES[sort.removeprefix("-")]),
             limit=limit + 1,
             now=now,
         )
-        places = {
-            "number": lambda v: UNNUMBERED if v.number is None else v.number,
-            "due_date": lambda v: v.due_date or NEVER,
-            "updated_at": lambda v: v.updated_at,
-        }
-        place = places[sort.removeprefix("-")]
-        return page([_view(shown) for shown in found], limit, lambda v: [place(v), v.rfi_id])
+        return page([_view(shown) for shown in found], limit, lambda view: _place(view, sort))
 
     @post("/projects/{project_id:uuid}/rfis", summary="Write an RFI down")
     async def create(
@@ -454,6 +447,24 @@ class RfisController(Controller):
         )
 
 
+_PLACES: dict[str, Any] = {
+    "number": tuple[int, UUID],
+    "due_date": tuple[date, UUID],
+    "updated_at": tuple[datetime, UUID],
+}
+
+
+def _place(view: RfiView, sort: Sort) -> list[Any]:
+    """Where an RFI stands in an order."""
+    match sort.removeprefix("-"):
+        case "number":
+            return [UNNUMBERED if view.number is None else view.number, view.rfi_id]
+        case "due_date":
+            return [view.due_date or NEVER, view.rfi_id]
+        case _:
+            return [view.updated_at, view.rfi_id]
+
+
 def _view(shown: Shown) -> RfiView:
     return RfiView(**_fields(shown))
 
@@ -462,7 +473,7 @@ def _whole(shown: Shown) -> Response[WholeRfi]:
     return tagged(WholeRfi(**_fields(shown), replies=shown.replies), shown.rfi.version)
 
 
-def _fields(shown: Shown) -> dict[str, object]:
+def _fields(shown: Shown) -> dict[str, Any]:
     rfi = shown.rfi
     return {name: getattr(rfi, name) for name in _SAME} | {
         "assignees": [AssigneeView(p, p in rfi.required, p in rfi.replied) for p in rfi.assignees],

@@ -4,6 +4,7 @@ The states are those of Autodesk Construction Cloud, the ball in court follows P
 who owe a reply have given it, then the RFI manager decides.
 """
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -332,9 +333,16 @@ def court_days(
 
 
 def folded(text: str) -> str:
-    """Text as it is searched: small letters without accents, since few type them on a phone."""
+    """Small letters without accents."""
     apart = unicodedata.normalize("NFKD", text.casefold())
     return "".join(character for character in apart if not unicodedata.combining(character))
+
+
+def searched(text: str) -> str:
+    """Text for the stemmers: without accents, since few type them on a phone, but for the one by which Spanish knows
+    -ción; and with one ending where Portuguese keeps -ão and -ões apart.
+    """
+    return re.sub(r"oes\b", "ao", re.sub(r"([cs])ion\b", r"\1ión", folded(text)))
 
 
 def full_number(code: str, number: int | None) -> str | None:

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import msgspec
 
-from buildpeer.modules.rfis.rules import Held, Impact, Rfi, Status, Verb, folded
+from buildpeer.modules.rfis.rules import Held, Impact, Rfi, Status, Verb, searched
 from buildpeer.platform.db import FIRST_PAGE, Database, Transaction, record, records
 
 Sort = Literal["number", "-number", "due_date", "-due_date", "updated_at", "-updated_at"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 UNNUMBERED = 2**31 - 1  # where drafts stand in the order of numbers
-NEVER = date(9999, 12, 31)  # where those without a due date stand
+NEVER = date(9000, 1, 1)  # where those without a due date stand; the driver takes the last day of all for infinity
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,14 +156,14 @@ update rfis set number = $3, status = $4, version = $5, subject = $6, question =
 where tenant_id = $1 and rfi_id = $2
 """  # noqa: S608
 _PAGE = f"select {_COLUMNS} from rfis where {_WHERE}"  # noqa: S608
-PAGE_BY_NUMBER = f"""{_PAGE} and (coalesce(number, 2147483647), rfi_id) > ($11::int, $12::uuid)
+PAGE_BY_NUMBER = f"""{_PAGE} and (coalesce(number, 2147483647), rfi_id) > ($11::bigint, $12::uuid)
 order by coalesce(number, 2147483647), rfi_id limit $3"""
-PAGE_BY_NUMBER_DOWN = f"""{_PAGE} and (coalesce(number, 2147483647), rfi_id) < ($11::int, $12::uuid)
+PAGE_BY_NUMBER_DOWN = f"""{_PAGE} and (coalesce(number, 2147483647), rfi_id) < ($11::bigint, $12::uuid)
 order by coalesce(number, 2147483647) desc, rfi_id desc limit $3"""
-PAGE_BY_DUE_DATE = f"""{_PAGE} and (coalesce(due_date, date '9999-12-31'), rfi_id) > ($11::date, $12::uuid)
-order by coalesce(due_date, date '9999-12-31'), rfi_id limit $3"""
-PAGE_BY_DUE_DATE_DOWN = f"""{_PAGE} and (coalesce(due_date, date '9999-12-31'), rfi_id) < ($11::date, $12::uuid)
-order by coalesce(due_date, date '9999-12-31') desc, rfi_id desc limit $3"""
+PAGE_BY_DUE_DATE = f"""{_PAGE} and (coalesce(due_date, date '9000-01-01'), rfi_id) > ($11::date, $12::uuid)
+order by coalesce(due_date, date '9000-01-01'), rfi_id limit $3"""
+PAGE_BY_DUE_DATE_DOWN = f"""{_PAGE} and (coalesce(due_date, date '9000-01-01'), rfi_id) < ($11::date, $12::uuid)
+order by coalesce(due_date, date '9000-01-01') desc, rfi_id desc limit $3"""
 PAGE_BY_UPDATE = f"""{_PAGE} and (updated_at, rfi_id) > ($11::timestamptz, $12::uuid)
 order by updated_at, rfi_id limit $3"""
 PAGE_BY_UPDATE_DOWN = f"""{_PAGE} and (updated_at, rfi_id) < ($11::timestamptz, $12::uuid)
@@ -240,6 +240,7 @@ SET = """
 insert into rfi_settings as s (tenant_id, project_id, manager_id, due_days, version) values ($1, $2, $3, $4, 1)
 on conflict (tenant_id, project_id) do update
 set manager_id = excluded.manager_id, due_days = excluded.due_days, version = s.version + 1
+where $5::bigint is null or s.version = $5
 returning manager_id, due_days, last_number, version
 """
 ADD_TRANSITION = """
@@ -399,7 +400,7 @@ async def page(
 ) -> list[Rfi]:
     """RFIs of a project in an order, after a place in it."""
     statement, first = _ORDERS[sort]
-    words = folded(filters.words) if filters.words else None
+    words = searched(filters.words) if filters.words else None
     rows = await tx.all(
         statement,
         tx.tenant_id,
@@ -440,7 +441,8 @@ async def known(tx: Transaction, rfi_ids: Sequence[UUID]) -> set[UUID]:
 async def insert_many(tx: Transaction, project_id: UUID, rfis: Sequence[Imported], *, now: datetime) -> None:
     """Put new drafts down."""
     rows = [
-        msgspec.structs.asdict(rfi) | {"words": folded(f"{rfi.subject} {rfi.question} {rfi.reference}")} for rfi in rfis
+        msgspec.structs.asdict(rfi) | {"words": searched(f"{rfi.subject} {rfi.question} {rfi.reference}")}
+        for rfi in rfis
     ]
     await tx.run(INSERT_MANY, tx.tenant_id, project_id, rows, now)
 
@@ -571,7 +573,7 @@ def _ids(rows: Sequence[Any]) -> dict[str, UUID]:
 
 
 def _words(rfi: Rfi) -> str:
-    return folded(f"{rfi.subject} {rfi.question} {rfi.reference}")
+    return searched(f"{rfi.subject} {rfi.question} {rfi.reference}")
 
 
 _LEAST, _MOST = UUID(int=0), UUID(int=2**128 - 1)
