@@ -357,8 +357,12 @@ def _moved(rfi: Rfi, to: Status, now: datetime) -> Rfi:
 
 def _possible(rfi: Rfi) -> list[tuple[Verb, Status | None, frozenset[Part]]]:
     """What can be done in its state: where it leads, and who may."""
-    rows = [(verb, to, allowed) for verb, states, to, allowed in _TABLE if rfi.status in states]
-    return [row for row in rows if row[0] != "recall" or rfi.reviewer_id is not None]
+    reviewed = rfi.reviewer_id is not None
+    return [
+        (verb, to, allowed)
+        for verb, states, to, allowed in _TABLE
+        if rfi.status in states and (reviewed or verb != "recall")
+    ]
 
 
 def _parts(rfi: Rfi, by: Actor) -> frozenset[Part]:
