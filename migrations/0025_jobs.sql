@@ -169,4 +169,5 @@ revoke all on function app.open_jobs(), app.lend_job(text[], interval, int), app
   app.prune_jobs(timestamptz) from public;
 grant execute on function app.lend_job(text[], interval, int), app.expired_jobs(timestamptz, int),
   app.prune_jobs(timestamptz) to buildpeer_worker;
+grant execute on function app.open_jobs() to buildpeer_app;
 reset role;

@@ -77,10 +77,9 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     "POST /v1/rfis/{rfi_id}/replies": lambda ids, _: {"reply_id": str(new_id()), "body": ids["text"]},
     "POST /v1/rfis/{rfi_id}/transitions": lambda _ids, rng: {"action": "void" if rng.random() > 0.5 else "reopen"},
     "POST /v1/rfi-changes": lambda ids, _: {"rfi_ids": [ids["rfi_id"]], "distribute": [ids["person_id"]]},
-    "POST /v1/projects/{project_id}/rfi-imports": lambda ids, rng: {
-        "import_id": str(new_id()),
-        "csv": f"asunto;asignados\n{ids['text']};{ids['email']}\n{ids['text']};\n",
-        "dry_run": rng.random() < 0.5,
+    "POST /v1/projects/{project_id}/rfi-imports": lambda ids, _: {
+        "job_id": str(new_id()),
+        "csv": f"asunto\n{ids['text']}\n",
     },
     "POST /v1/projects/{project_id}/rfi-logs": lambda _ids, rng: {
         "job_id": str(new_id()),

@@ -147,7 +147,7 @@ def test_a_table_is_read_as_excel_writes_it_in_any_of_our_languages(content: byt
 
 
 def test_each_bad_cell_is_told_by_its_line_its_column_and_its_reason() -> None:
-    table = sheets.read_csv("Nombre,Piso\nA,1\n,7\nMuy largo, de veras,1\nB,\n", COLUMNS)
+    table = sheets.read_csv('Nombre,Piso\nA,1\n,7\n"Muy largo, de veras",1\nB,\n', COLUMNS)
     assert [row.line for row in table.rows] == [2, 5]
     assert [(f.line, f.column, f.code) for f in table.faults] == [
         (3, "Nombre", "empty"),

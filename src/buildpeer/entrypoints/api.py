@@ -33,7 +33,7 @@ from buildpeer.modules.jobs.http import JobsController
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.operations.http import OperationsController
-from buildpeer.modules.projects.http import ProjectMembersController, ProjectsController
+from buildpeer.modules.projects import http as projects
 from buildpeer.modules.rfis.http import RfisController
 from buildpeer.modules.uploads.http import UploadsController
 from buildpeer.platform import clock, http, telemetry
@@ -57,8 +57,7 @@ CONTROLLERS = (
     ApiKeysController,
     InvitationsController,
     MembersController,
-    ProjectsController,
-    ProjectMembersController,
+    *projects.CONTROLLERS,
     JobsController,
     UploadsController,
     DocumentsController,

@@ -19,7 +19,10 @@ from buildpeer.modules.jobs import service as jobs
 from buildpeer.modules.jobs.facade import Handlers
 from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.operations import service as operations
+from buildpeer.modules.projects import handlers as projects
+from buildpeer.modules.projects.service import importing
 from buildpeer.modules.rfis import service as rfis
+from buildpeer.modules.rfis.handlers import on_import, on_log
 from buildpeer.modules.uploads import handlers
 from buildpeer.modules.uploads import service as uploads
 from buildpeer.platform import clock, telemetry
@@ -48,7 +51,12 @@ _CONSUMERS = 2  # per status queue
 _JOBS_AT_ONCE = 2
 
 # Who does which kind of job.
-JOBS: Handlers = {rfis.LOG: functools.partial(rfis.write_log, now=clock.now)}
+JOBS: Handlers = {
+    rfis.LOG: on_log,
+    rfis.IMPORT: on_import,
+    importing.LOCATIONS: projects.on_locations_import,
+    importing.PEOPLE: functools.partial(projects.on_people_import, invite=identity.invite_by_mail),
+}
 
 _log = structlog.get_logger()
 

@@ -727,6 +727,13 @@ FAULTS: dict[str, dict[str, str]] = {
     },
 }
 
+# The file that names what was wrong with an import.
+IMPORT_REPORT: dict[str, dict[str, str]] = {
+    "es": {"file": "Errores de importación.csv", "columns": "Fila|Columna|Valor|Motivo"},
+    "pt": {"file": "Erros de importação.csv", "columns": "Linha|Coluna|Valor|Motivo"},
+    "en": {"file": "Import faults.csv", "columns": "Row|Column|Value|Reason"},
+}
+
 # What every paper says in its margins, and how it writes a day; months in their order.
 PAPER: dict[str, dict[str, str]] = {
     "es": {

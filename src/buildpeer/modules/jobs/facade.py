@@ -1,10 +1,10 @@
 """What other modules may ask of jobs: to start one, and what its handler is given."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,8 @@ from buildpeer.modules.jobs.store import Job, Lent
 from buildpeer.platform.db import Database, Scope, Transaction
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.ids import is_uuid7
+from buildpeer.platform.messages import IMPORT_REPORT
+from buildpeer.platform.sheets import CSV_TYPE, Fault, Table, write_csv
 from buildpeer.platform.storage import Storage
 
 TOLD_EVERY_S = 1.0
@@ -75,6 +77,64 @@ class Work:
             if not await store.tell(tx, self._job, done=done, total=total):
                 raise JobLost
             await tx.announce([news(self._job, "running", done=done, total=total)])
+
+
+Mode = Literal["check", "all", "good"]
+_FAULTS_SHOWN = 100
+
+
+class NewImport(msgspec.Struct, frozen=True, kw_only=True):
+    """A table to import, as the text of a CSV file. `check` writes nothing and only says what would happen; `all`
+    writes nothing if anything is wrong; `good` leaves out lines that are wrong. `job_id` is the client's own UUIDv7.
+    """
+
+    job_id: UUID
+    csv: Annotated[str, msgspec.Meta(max_length=5_000_000)]
+    mode: Mode = "check"
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an import: lines that are `created` (or, with `check`, would be), were there already (`known`), or
+    are wrong (`bad`); the first hundred faults, and in the job's file all of them.
+    """
+
+    mode: Mode
+    written: bool
+    lines: int
+    created: int
+    known: int
+    bad: int
+    faults: list[dict[str, Any]]
+
+
+def may_write(mode: Mode, faults: Collection[Fault]) -> bool:
+    """Whether an import goes on to write, by what its table holds."""
+    return mode == "good" or (mode == "all" and not faults)
+
+
+def import_outcome(work: Work, mode: Mode, table: Table, *, created: int, known: int) -> Outcome:
+    """The end of an import whose table had these faults; its file, if there were any, names each by line, column and
+    reason, in the language of whoever ordered it.
+    """
+    told = [(f.line, f.column, f.value, f.text(work.language)) for f in table.faults]
+    names = IMPORT_REPORT[work.language]
+    summary = Imported(
+        mode=mode,
+        written=may_write(mode, table.faults),
+        lines=table.lines,
+        created=created,
+        known=known,
+        bad=len({fault.line for fault in table.faults}),
+        faults=[
+            {"line": line, "column": column, "value": value, "code": fault.code, "reason": reason}
+            for (line, column, value, reason), fault in zip(told[:_FAULTS_SHOWN], table.faults, strict=False)
+        ],
+    )
+    if not told:
+        return Outcome(summary=msgspec.to_builtins(summary))
+    file = work.folder / "faults.csv"
+    write_csv(file, names["columns"].split("|"), told)
+    return Outcome(file=file, filename=names["file"], content_type=CSV_TYPE, summary=msgspec.to_builtins(summary))
 
 
 Handler = Callable[[Work], Awaitable[Outcome]]

@@ -8,19 +8,22 @@ import msgspec
 
 from buildpeer.modules.identity import facade as identity
 from buildpeer.modules.projects import rules, store
-from buildpeer.modules.projects.rules import Calendar
+from buildpeer.modules.projects.rules import Calendar, Country
 from buildpeer.platform.db import Transaction
 from buildpeer.platform.errors import Problem
 
 
 class ProjectAccess(msgspec.Struct, frozen=True, kw_only=True):
-    """A project that the caller may see; `timezone` is an IANA name, `currency` an ISO 4217 code."""
+    """A project that the caller may see; `timezone` is an IANA name, `currency` an ISO 4217 code, `country` one whose
+    public holidays are kept.
+    """
 
     project_id: UUID
     code: str
     name: str
     timezone: str
     currency: str
+    country: Country | None
     archived: bool
 
 

@@ -10,6 +10,8 @@ import holidays
 import msgspec
 
 Country = Literal["MX", "CO", "BR", "CL", "PE"]
+Phase = Literal["bidding", "preconstruction", "construction", "closeout", "warranty"]
+Duty = Literal["client", "contractor", "subcontractor", "supervision", "design", "supplier", "other"]
 MOST_DAYS = 5000  # working days that anybody counts
 _ZONE = re.compile(r"[A-Za-z_]+(/[A-Za-z_-]+){1,2}|UTC")
 _DAY = timedelta(days=1)

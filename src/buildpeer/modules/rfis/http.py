@@ -13,7 +13,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from buildpeer.modules.jobs.facade import JobStarted
 from buildpeer.modules.rfis import rules, service
 from buildpeer.modules.rfis.rules import Action, CourtDays, Impact, Status, Verb
-from buildpeer.modules.rfis.service import BulkChange, CompanyDays, NewRfi, RfiChanges, Shown, Wanted
+from buildpeer.modules.rfis.service import BulkChange, CompanyDays, NewRfi, NewRfiImport, RfiChanges, Shown, Wanted
 from buildpeer.modules.rfis.store import NEVER, UNNUMBERED, Filters, Reply, RfiSettings, Sort, Transition
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
@@ -32,7 +32,6 @@ from buildpeer.platform.http import (
     used_with,
 )
 
-MOST_FAULTS = 1000
 Body = Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
 Note = Annotated[str, msgspec.Meta(max_length=2000)]
 Many = Annotated[list[UUID], msgspec.Meta(min_length=1, max_length=rules.MOST_AT_ONCE)]
@@ -162,36 +161,6 @@ class NewLog(msgspec.Struct):
     job_id: UUID
     format: service.Format
     status: list[Status] | None = None
-
-
-class NewImport(msgspec.Struct):
-    """A CSV text with a head, in Spanish, Portuguese or English; `dry_run`: only say what would become of it."""
-
-    import_id: UUID
-    csv: Annotated[str, msgspec.Meta(max_length=8 * 1024 * 1024)]
-    dry_run: bool = True
-
-
-class FaultView(msgspec.Struct):
-    """What is wrong with a cell: its line as spreadsheets count them, its column, and why."""
-
-    line: int
-    column: str
-    code: str
-    value: str
-    text: str
-
-
-class ImportView(msgspec.Struct):
-    """What came of a table: `made` RFIs (or, in a dry run, how many it would make), `known` from the same import
-    before, and at most 1,000 faults of the rest.
-    """
-
-    rows: int
-    made: int
-    known: int
-    faults_total: int
-    faults: list[FaultView]
 
 
 class SettingsView(msgspec.Struct):
@@ -368,34 +337,23 @@ class RfisController(Controller):
 
     @post(
         "/projects/{project_id:uuid}/rfi-imports",
-        status_code=200,
+        status_code=202,
         summary="Import RFIs from a table",
-        request_max_body_size=16 * 1024 * 1024,
+        request_max_body_size=8 * 1024 * 1024,
     )
     async def import_rfis(
         self,
-        *,
         project_id: FromPath[UUID],
-        data: JSONBody[NewImport],
+        data: JSONBody[NewRfiImport],
         caller: CallerDep,
         db: DatabaseDep,
-        now: NowDep,
         language: LanguageDep,
-    ) -> ImportView:
-        """Make a draft of the caller's of every good row, up to 10,000; bad rows are told. Again under the same
-        `import_id`, corrected, it makes those that are missing.
+    ) -> JobStarted:
+        """A job that makes a draft of the caller's of every row of a CSV file with the column Asunto and, if there are,
+        Pregunta, Referencia, Vence, Ubicación, Especialidad, Empresa responsable, Responsable de la RFI, Asignados and
+        Privada; with `check` it only says what it would do.
         """
-        found = await service.import_rfis(
-            db,
-            caller=caller,
-            project_id=project_id,
-            import_id=data.import_id,
-            table=data.csv,
-            dry_run=data.dry_run,
-            now=now,
-        )
-        faults = [FaultView(f.line, f.column, f.code, f.value, f.text(language)) for f in found.faults[:MOST_FAULTS]]
-        return ImportView(found.rows, found.made, found.known, len(found.faults), faults)
+        return await service.order_import(db, caller=caller, project_id=project_id, wanted=data, language=language)
 
     @post("/projects/{project_id:uuid}/rfi-logs", summary="Order an RFI log", status_code=202)
     async def order_log(

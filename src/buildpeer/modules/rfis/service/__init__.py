@@ -2,7 +2,7 @@
 
 from buildpeer.modules.rfis.service.acting import BulkChange, Outcome, Wanted, act, change_many, reply
 from buildpeer.modules.rfis.service.drafting import NewRfi, RfiChanges, change, create
-from buildpeer.modules.rfis.service.importing import Import, import_rfis
+from buildpeer.modules.rfis.service.importing import IMPORT, NewRfiImport, import_rfis, order_import
 from buildpeer.modules.rfis.service.keeping import Shown
 from buildpeer.modules.rfis.service.logging import LOG, Format, LogWanted, order_log, write_log
 from buildpeer.modules.rfis.service.reading import (
@@ -17,13 +17,14 @@ from buildpeer.modules.rfis.service.reading import (
 from buildpeer.modules.rfis.service.reminding import remind
 
 __all__ = [
+    "IMPORT",
     "LOG",
     "BulkChange",
     "CompanyDays",
     "Format",
-    "Import",
     "LogWanted",
     "NewRfi",
+    "NewRfiImport",
     "Outcome",
     "RfiChanges",
     "Shown",
@@ -39,6 +40,7 @@ __all__ = [
     "import_rfis",
     "list_rfis",
     "list_transitions",
+    "order_import",
     "order_log",
     "remind",
     "reply",

@@ -1,14 +1,14 @@
 """RFIs that come from a table: drafts of whoever brings it."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from buildpeer.modules.identity import facade as identity
+from buildpeer.modules.jobs import facade as jobs
+from buildpeer.modules.jobs.facade import JobStarted, NewImport, Outcome, Work
 from buildpeer.modules.projects import facade as projects
 from buildpeer.modules.rfis import rules, store
 from buildpeer.modules.rfis.rules import folded
@@ -17,54 +17,59 @@ from buildpeer.modules.rfis.store import Imported, Names
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
-from buildpeer.platform.ids import is_uuid7
-from buildpeer.platform.sheets import Column, Fault, Refused, Row, Table, read_csv
+from buildpeer.platform.sheets import Column, Refused, Row, read_csv
 
-MOST_ROWS = 10_000
+IMPORT = "rfis.import"  # the kind of job
 _DAYS = ("%Y-%m-%d", "%d/%m/%Y", "%d-%m-%Y")
 _YES, _NO = {"si", "sim", "yes", "x", "1"}, {"no", "nao", "0"}
 
 
-class Import(msgspec.Struct, frozen=True):
-    """What came of a table: its rows, how many RFIs it made or (in a dry run) would make, how many it had made before,
-    and what is wrong with the others.
+class NewRfiImport(NewImport, frozen=True, kw_only=True):
+    """A table of RFIs to import. A line is known by its number and the `import_id` (without one, the job's): once more
+    under the same one, corrected, only those are made that are missing.
     """
 
-    rows: int
-    made: int
-    known: int
-    faults: Sequence[Fault]
+    import_id: UUID | None = None
 
 
-async def import_rfis(
-    db: Database, *, caller: Caller, project_id: UUID, import_id: UUID, table: str, dry_run: bool, now: datetime
-) -> Import:
-    """Make a draft of every good row of a CSV text; bad rows are told, and keep no other from being made. Brought again
-    under the same `import_id`, corrected or not, it makes only those that are missing: a line is known by its number.
+async def order_import(
+    db: Database, *, caller: Caller, project_id: UUID, wanted: NewRfiImport, language: str
+) -> JobStarted:
+    """Order the import of RFIs, each a draft of the caller's. It tells who works on the project, by their e-mails, so
+    it is for who may see that.
 
-    Raises Problem not_found, not_allowed, id_invalid, or invalid for more than MOST_ROWS rows.
+    Raises Problem not_found, not_allowed, project_archived, and what jobs.start does.
     """
-    if not is_uuid7(import_id):
-        raise Problem("id_invalid")
     async with db.transaction(caller.scope) as tx:
+        project = await projects.find_project(tx, project_id)
+        identity.permit(tx, "rfis", "standard")
+        identity.permit(tx, "people", "read")
+        if project.archived:
+            raise Problem("project_archived")
+        return await jobs.start(
+            tx, job_id=wanted.job_id, kind=IMPORT, wanted=wanted, language=language, project_id=project_id
+        )
+
+
+async def import_rfis(work: Work, *, project_id: UUID, wanted: NewRfiImport, now: datetime) -> Outcome:
+    """Make a draft of every good row, in one transaction; those that the same import has made before stay as they are.
+
+    Raises Problem not_found, not_allowed or project_archived, as things stand when it is done.
+    """
+    async with work.transaction() as tx:
         await projects.find_project(tx, project_id)
         identity.permit(tx, "rfis", "standard")
-        identity.permit(tx, "people", "read")  # it is told who works there, by their e-mails
-        read = read_csv(table, _columns(await store.names_in(tx, project_id)))
-        if read.lines > MOST_ROWS:
-            raise Problem("invalid", f"csv: at most {MOST_ROWS} rows")
+        identity.permit(tx, "people", "read")
+        table = read_csv(wanted.csv, _columns(await store.names_in(tx, project_id)))
         shift = shift_by(await projects.calendar_of(tx, project_id))
-        rfis = [_draft(row, import_id, caller.person_id, shift) for row in read.rows]
+        rfis = [_draft(row, wanted.import_id or wanted.job_id, tx.person_id, shift) for row in table.rows]
         known = await store.known(tx, [rfi.rfi_id for rfi in rfis])
         fresh = [rfi for rfi in rfis if rfi.rfi_id not in known]
-        if fresh and not dry_run:
+        if fresh and jobs.may_write(wanted.mode, table.faults):
             await store.insert_many(tx, project_id, fresh, now=now)
             await store.add_creations(tx, [rfi.rfi_id for rfi in fresh])
-    return _told(read, made=len(fresh), known=len(known))
-
-
-def _told(read: Table, *, made: int, known: int) -> Import:
-    return Import(read.lines, made, known, sorted(read.faults, key=lambda fault: fault.line))
+    await work.tell(table.lines, table.lines)
+    return jobs.import_outcome(work, wanted.mode, table, created=len(fresh), known=len(known))
 
 
 def _columns(names: Names) -> list[Column]:

@@ -1,7 +1,7 @@
 """The RFI log on paper and as a table: a job, since a project may have thousands."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -21,7 +21,6 @@ from buildpeer.modules.rfis.store import Logged
 from buildpeer.platform import paper, sheets
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database
-from buildpeer.platform.errors import Problem
 from buildpeer.platform.messages import RFI_LOG
 from buildpeer.platform.sheets import Cell
 
@@ -64,21 +63,18 @@ async def order_log(
         return await jobs.start(tx, job_id=job_id, kind=LOG, wanted=wanted, language=language, project_id=project_id)
 
 
-async def write_log(work: Work, *, now: Callable[[], datetime]) -> Outcome:
+async def write_log(work: Work, *, project_id: UUID, wanted: LogWanted, now: datetime) -> Outcome:
     """Write an ordered log. Raises Problem not_found for who may not have it any more."""
-    if work.project_id is None:
-        raise Problem("not_found")
-    wanted, printed_at = msgspec.convert(work.wanted, LogWanted), now()
     async with work.transaction() as tx:
-        project = await projects.find_project(tx, work.project_id)
+        project = await projects.find_project(tx, project_id)
         identity.permit(tx, "rfis", "read")
         identity.permit(tx, "people", "read")
-        calendar = await projects.calendar_of(tx, work.project_id)
-        rfis = await store.log(tx, work.project_id, wanted.status)
-        courts = await days_in_court(tx, project, calendar, now=printed_at)
+        calendar = await projects.calendar_of(tx, project_id)
+        rfis = await store.log(tx, project_id, wanted.status)
+        courts = await days_in_court(tx, project, calendar, now=now)
         names = await store.names(tx, [each.person_id for each in courts])
         company = await store.company(tx)
-    log = _Log(rfis, project, calendar, work.language, printed_at)
+    log = _Log(rfis, project, calendar, work.language, now)
     file = work.folder / f"log.{wanted.format}"
     if wanted.format == "pdf":
         file.write_bytes(await paper.print_pdf(_TEMPLATE, log.on_paper(courts, names), log.letterhead(company)))
