@@ -24,7 +24,8 @@ from buildpeer.platform.messages import LANGUAGES, RFI_LOG
 async def done(site, http, worker_db, worker_clients, by, job_id: UUID) -> Any:
     """Have the worker do a job; gives what its orderer is told."""
     await site.admin.execute(
-        "update jobs set due_at = now() + interval '1 day' where kind like 'rfis.%' and due_at is not null and job_id <> $1",
+        """update jobs set due_at = now() + interval '1 day'
+        where kind like 'rfis.%' and due_at is not null and job_id <> $1""",
         job_id,
     )
     handlers = {service.LOG: on_log, service.IMPORT: on_import}

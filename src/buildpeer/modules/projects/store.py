@@ -176,7 +176,7 @@ with recursive branch as (
     on l.tenant_id = $1 and l.project_id = $2 and l.parent_id = b.location_id
 )
 """
-LOCATIONS_IN = f"{_BRANCH} select location_id from branch"
+LOCATIONS_IN = f"{_BRANCH} select location_id from branch"  # noqa: S608
 ARCHIVE_BRANCH = f"""
 {_BRANCH} update locations l set archived_at = $4 from branch b
 where l.tenant_id = $1 and l.project_id = $2 and l.location_id = b.location_id and l.archived_at is null

@@ -104,7 +104,7 @@ class _Log:
             project=self.project.name,
             title=self.words["title"],
             subtitle=paper.day_text(self.today, self.language),
-            printed_at=self.at,
+            printed_at=self.at.replace(microsecond=0),
             timezone=self.project.timezone,
             language=self.language,
             country=self.calendar.country,
