@@ -184,7 +184,7 @@ async def add_rfi(
     await admin.execute(
         """insert into rfis (tenant_id, rfi_id, project_id, number, status, subject, private, created_by, assignees,
           created_at, updated_at, words, made_of)
-        select $1, $2, $3, s.last_number, 'open', $4, $5, $6, array[$6], now(), now(), '', '' from rfi_settings s
+        select $1, $2, $3, s.last_number, 'open', $4, $5, $6::uuid, array[$6::uuid], now(), now(), '', '' from rfi_settings s
         where s.tenant_id = $1 and s.project_id = $3""",
         *(tenant_id, rfi_id, project, name, private, person),
     )
