@@ -183,9 +183,11 @@ async def add_rfi(
     )
     await admin.execute(
         """insert into rfis (tenant_id, rfi_id, project_id, number, status, subject, private, created_by, assignees,
-          created_at, updated_at, words, made_of)
-        select $1, $2, $3, s.last_number, 'open', $4, $5, $6::uuid, array[$6::uuid], now(), now(), '', '' from rfi_settings s
-        where s.tenant_id = $1 and s.project_id = $3""",
+          manager_id, created_at, updated_at, words, made_of)
+        select $1, $2, $3, s.last_number, 'open', $4, $5, $6::uuid, array[$6::uuid],
+          (select m.person_id from memberships m where m.tenant_id = $1 and m.role = 'owner' limit 1),
+          now(), now(), '', ''
+        from rfi_settings s where s.tenant_id = $1 and s.project_id = $3""",
         *(tenant_id, rfi_id, project, name, private, person),
     )
     await admin.execute(
