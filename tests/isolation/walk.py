@@ -56,6 +56,9 @@ KINDS = (
     "session_id",
     "rfi_id",
     "job_id",
+    "location_id",
+    "trade_id",
+    "company_id",
 )
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
@@ -99,6 +102,15 @@ select * from (
     i.person_id, r.created_at
     from rfis r left join rfi_replies y using (tenant_id, rfi_id)
     cross join unnest(r.created_by || r.assignees || r.distribution) as i (person_id)
+  union all select 'location_id', concat_ws(' ', location_id, name), tenant_id, project_id, 'project', null, created_at
+    from locations
+  union all select 'trade_id', concat_ws(' ', trade_id, name), tenant_id, null, 'member', null, created_at from trades
+  union all select 'company_id', concat_ws(' ', company_id, name), tenant_id, null, 'managers', null, created_at
+    from companies
+  union all select 'company_id', concat_ws(' ', c.company_id, c.name), c.tenant_id, pc.project_id, 'project', null,
+    c.created_at
+    from companies c join project_companies pc on pc.tenant_id = c.tenant_id and pc.company_id = c.company_id
+  union all select 'day', name, tenant_id, project_id, 'project', null, day::timestamptz from calendar_days
   union all select 'job_id', job_id::text, tenant_id, null, 'one', created_by, created_at from jobs
 ) as all_words where tenant_id = any ($1) order by created_at, kind, words
 """
@@ -256,6 +268,7 @@ class Walk:
 
     async def restore(self) -> None:
         """Put people back where they belong, give every project a file, news and a device, and seal the trail."""
+        await self.admin.execute("update jobs set state = 'cancelled', due_at = null where due_at is not null")
         for actor in self.actors:
             await self._put_back(actor)
         for company in self.companies:
@@ -325,6 +338,8 @@ class Walk:
             return self.tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         if name == "number":
             return "1"
+        if name == "day":
+            return f"2026-12-{self.rng.randrange(10, 31)}"
         if name == "letter_id":
             return self._nobodys(name)
         if name == "email":
@@ -363,6 +378,8 @@ class Walk:
 
     def _query(self, route: str, ids: Mapping[str, str], rng: random.Random) -> str:
         """Parameters as the api describes them. Raises KeyError for one that nobody knows how to fill."""
+        if route.endswith("/calendar"):
+            return "?from=2026-12-01&to=2026-12-31"
         fillers = {
             "project_id": lambda: ids["project_id"],
             "person_id": lambda: ids["person_id"],
@@ -378,13 +395,18 @@ class Walk:
             "ball_in_court": lambda: ids["person_id"],
             "mine": lambda: "true",
             "assignee_id": lambda: ids["person_id"],
-            "location_id": lambda: ids["project_id"],
-            "trade_id": lambda: ids["project_id"],
+            "location_id": lambda: ids["location_id"],
+            "trade_id": lambda: ids["trade_id"],
             "overdue": lambda: "true",
-            "sort": lambda: rng.choice(["number", "-due_date", "updated_at"]),
             "rfi_id": lambda: ids["rfi_id"],
             "q": lambda: ids["text"],
             "queue": lambda: "buildpeer-scan-live",
+            "archived": lambda: rng.choice(["true", "false"]),
+            "phase": lambda: rng.choice(["construction", "warranty"]),
+            "sort": lambda: rng.choice(["number", "-due_date"] if route.endswith("/rfis") else ["name", "code"]),
+            "role": lambda: rng.choice(["residente", "manager"]),
+            "company_id": lambda: ids["company_id"],
+            "parent_id": lambda: ids["location_id"],
             "limit": lambda: str(rng.choice([1, 7, 200])),
             "cursor": lambda: rng.choice(self.cursors[route]),
         }
