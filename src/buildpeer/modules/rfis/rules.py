@@ -176,7 +176,8 @@ def check(rfi: Rfi, verb: Verb, by: Actor) -> None:
 
 def target(rfi: Rfi, action: Action) -> Status:
     """The state into which an action leads from here; where it leads nowhere, the present one."""
-    return next((to for verb, to, _ in _possible(rfi) if verb == action and to), rfi.status)
+    leads: list[Status] = [to for verb, to, _ in _possible(rfi) if verb == action and to]
+    return leads[0] if leads else rfi.status
 
 
 def targets(action: Action) -> set[Status]:
