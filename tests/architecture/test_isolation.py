@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,8 +15,9 @@ import yaml
 from tests.conftest import Company
 
 from buildpeer.facts import Media, Rendition
-from buildpeer.modules.documents import store as documents
 from buildpeer.modules.documents.rules import Capture, Location
+from buildpeer.modules.documents.store import documents
+from buildpeer.modules.reports.rules import bitacora
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller
@@ -133,6 +135,7 @@ async def fill(
     async with worker_db.transaction(Scope(tenant_id, None)) as tx:
         await documents.insert(tx, file, Capture(), Location())
     await furnish(admin, company, project, upload_id, name=name)
+    await write_logs(admin, company, project, person, name=name)
     return upload_id
 
 
@@ -225,6 +228,86 @@ async def add_rfi(
     return rfi_id
 
 
+async def write_logs(admin: Any, company: Company, project: UUID, person: UUID, *, name: str) -> dict[str, str]:
+    """A completed day with an entry, an edit and a conflict, and a bitácora with a party and a signed note."""
+    place = (company.tenant_id, project)
+    ids = {key: new_id() for key in ("entry_id", "conflict_id", "bitacora_id", "note_id")}
+    day = await admin.fetchval("select (now() at time zone 'America/Lima')::date")
+    await admin.execute(
+        """insert into daily_logs (tenant_id, project_id, log_date, state, completed_by, completed_at)
+        values ($1, $2, $3, 'completed', $4, now()) on conflict do nothing""",
+        *(*place, day, person),
+    )
+    await admin.execute(
+        """insert into daily_log_entries (tenant_id, project_id, log_date, entry_id, kind, fields, digest, created_by,
+        noted_at) values ($1, $2, $3, $4, 'note', jsonb_build_object('text', $5::text), '', $6, now())""",
+        *(*place, day, ids["entry_id"], name, person),
+    )
+    await admin.execute(
+        """insert into daily_log_edits (tenant_id, project_id, entry_id, installation_id, sequence, created_by,
+        noted_at, base_version, change) values ($1, $2, $3, $3, 1, $4, now(), 1, '{}')""",
+        *(*place, ids["entry_id"], person),
+    )
+    await admin.execute(
+        """insert into daily_log_conflicts (tenant_id, project_id, log_date, entry_id, conflict_id, field, value,
+        written_by, reason) values ($1, $2, $3, $4, $5, 'text', to_jsonb($6::text), $7, 'concurrent')""",
+        *(*place, day, ids["entry_id"], ids["conflict_id"], name, person),
+    )
+    contract = json.dumps({"number": "1", "works": name, "client": name, "contractor": name})
+    await admin.execute(
+        """insert into bitacoras (tenant_id, project_id, bitacora_id, title, contract, signing_days, created_by)
+        values ($1, $2, $3, $4, $5, 3, $6)""",
+        *(*place, ids["bitacora_id"], name, contract, person),
+    )
+    await admin.execute(
+        """insert into bitacora_parties (tenant_id, project_id, bitacora_id, role, person_id, named_by)
+        values ($1, $2, $3, 'residente', $3, $4)""",
+        *(*place, ids["bitacora_id"], person),
+    )
+    content = opening(company.tenant_id, project, person, ids, name)
+    await admin.execute(
+        """insert into bitacora_notes (tenant_id, project_id, bitacora_id, folio, note_id, class, author_id, issued_at,
+        digest, content, previous_hash, hash) values ($1, $2, $3, 1, $4, 'opening', $5, now(), '', $6, $7, $8)""",
+        *(*place, ids["bitacora_id"], ids["note_id"], person, content, bytes(32), bitacora.note_hash(content)),
+    )
+    await admin.execute(
+        """insert into bitacora_signatures (tenant_id, project_id, bitacora_id, folio, role, person_id, person_name,
+        signed_at, note_hash) values ($1, $2, $3, 1, 'residente', $4, 'Ana', now(), $5)""",
+        *(*place, ids["bitacora_id"], person, bitacora.note_hash(content)),
+    )
+    return {key: str(value) for key, value in ids.items()} | {"log_date": day.isoformat()}
+
+
+def opening(tenant: UUID, project: UUID, person: UUID, ids: dict[str, UUID], name: str) -> str:
+    """The opening note of a bitácora."""
+    contract = bitacora.Contract(number="1", works=name, client=name, contractor=name)
+    book = bitacora.Bitacora(
+        bitacora_id=ids["bitacora_id"],
+        project_id=project,
+        title=name,
+        contract=contract,
+        signing_days=3,
+        created_by=person,
+        created_at=clock.now(),
+        folio=0,
+        last_class=None,
+        last_hash=bytes(32),
+    )
+    note = bitacora.NewNote(note_id=ids["note_id"], note_class="opening", subject=name, text=name)
+    party = bitacora.Party("residente", person, "Ana")
+    said = bitacora.said(
+        book,
+        note,
+        tenant_id=tenant,
+        author=party,
+        parties=[party],
+        attachments=[],
+        zone="America/Lima",
+        now=clock.now(),
+    )
+    return bitacora.canonical(said)
+
+
 MEMBERS = "person_id in (select person_id from memberships where tenant_id = $1)"
 TENANT_COLUMN = {"people": MEMBERS, "totps": MEMBERS, "recovery_codes": MEMBERS}
 SEEN_COLUMNS = {"people": "person_id, email, name, locale", "devices": "person_id, device_id, approved_at"}
@@ -245,6 +328,10 @@ CHANGED_COLUMN = {
     "rfi_settings": "due_days",
     "rfis": "subject",
     "rfi_replies": "official",
+    "daily_logs": "version",
+    "daily_log_entries": "version",
+    "daily_log_conflicts": "resolution",
+    "bitacora_parties": "until",
     "memberships": "role",
     "invitations": "revoked_at",
     "api_keys": "revoked_at",

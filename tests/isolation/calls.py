@@ -17,6 +17,7 @@ from buildpeer.platform.ids import new_id
 Ids = Mapping[str, str]
 CHUNK = 128 * 1024
 STREAM = "GET /v1/events"
+LONG_AGO = "2026-01-01T10:00:00Z"
 
 
 def routes() -> dict[str, dict[str, Any]]:
@@ -79,6 +80,39 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     "POST /v1/progress": lambda ids, rng: {
         "uploads": [{"upload_id": ids["upload_id"], "sent_bytes": rng.randint(1, 3)}]
     },
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/distribution": lambda ids, _: {"people": [ids["person_id"]]},
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/reopening": lambda ids, _: {"reason": ids["text"]},
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/entries": lambda ids, _: {
+        "entries": [
+            {"entry_id": str(new_id()), "content": {"kind": "note", "text": ids["text"]}, "noted_at": LONG_AGO}
+        ],
+        "sent_at": LONG_AGO,
+    },
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/copies": lambda _ids, _: {"kinds": ["photo"]},
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/exports": lambda _ids, _: {"job_id": str(new_id())},
+    "POST /v1/daily-log-entries/{entry_id}/edits": lambda ids, _: {
+        "installation_id": str(new_id()),
+        "sequence": int.from_bytes(ids["text"].encode()[:6]),
+        "base_version": 1,
+        "noted_at": LONG_AGO,
+        "sent_at": LONG_AGO,
+        "set": {"text": ids["text"]},
+    },
+    "POST /v1/daily-log-conflicts/{conflict_id}/resolution": lambda _ids, _: {"resolution": "kept"},
+    "POST /v1/projects/{project_id}/bitacoras": lambda ids, _: {
+        "bitacora_id": str(new_id()),
+        "title": ids["text"],
+        "contract": {"number": "1", "works": ids["text"], "client": ids["text"], "contractor": ids["text"]},
+    },
+    "PUT /v1/bitacoras/{bitacora_id}/parties/{role}": lambda ids, _: {"person_id": ids["person_id"]},
+    "POST /v1/bitacoras/{bitacora_id}/notes": lambda ids, _: {
+        "note_id": str(new_id()),
+        "class": "order",
+        "subject": ids["text"],
+        "text": ids["text"],
+    },
+    "POST /v1/bitacoras/{bitacora_id}/notes/{folio}/signature": lambda ids, _: {"hash": ids["sha256"]},
+    "POST /v1/bitacoras/{bitacora_id}/exports": lambda _ids, _: {"job_id": str(new_id())},
     "POST /v1/ops/redrives": lambda _ids, _: {"queue": "buildpeer-scan-live"},
     "POST /v1/projects/{project_id}/rfis": lambda ids, rng: {
         "rfi_id": str(new_id()),

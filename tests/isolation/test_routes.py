@@ -3,9 +3,11 @@
 import random
 import re
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import httpx
@@ -15,7 +17,7 @@ import redis.asyncio as valkey
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.architecture.test_isolation import add_company, add_job, add_location, add_rfi, add_trade, fill
+from tests.architecture.test_isolation import add_company, add_job, add_location, add_rfi, add_trade, fill, write_logs
 from tests.conftest import Company, declare
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.modules.notifications.test_stream import announce, relay
@@ -33,6 +35,7 @@ from buildpeer.platform.realtime import Wakeups
 
 ROUTES: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parents[1] / "isolation.yaml").read_text())["routes"]
 OPERATIONS = routes()
+LIMA = ZoneInfo("America/Lima")
 STRANGERS = ("rival", "nobody")
 CALLERS = (
     "owner",
@@ -121,6 +124,12 @@ class World:
         rfi_id = await add_rfi(self.admin, field.tenant_id, self.company.tower, field.person_id, name=str(uuid4()))
         return {"rfi_id": str(rfi_id)}
 
+    async def _entry_id(self) -> dict[str, str]:
+        company, field = self.company, self.callers["field"]
+        return await write_logs(self.admin, company, company.tower, field.person_id, name="log")
+
+    _log_date = _conflict_id = _bitacora_id = _entry_id
+
     async def _job_id(self) -> dict[str, str]:
         return {"job_id": str(await add_job(self.admin, self.callers["field"], self.company.tower))}
 
@@ -163,7 +172,7 @@ class World:
         """Ids that are nobody's."""
         names = ("tenant_id", "project_id", "person_id", "device_id", "invitation_id", "key_id", "session_id")
         ids = {name: str(uuid4()) for name in (*names, "location_id", "trade_id", "company_id")} | dict.fromkeys(
-            ("upload_id", "document_id", "rfi_id", "job_id"), str(new_id())
+            ("upload_id", "document_id", "rfi_id", "job_id", "entry_id", "conflict_id", "bitacora_id"), str(new_id())
         )
         challenge = self._tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         return ids | new_words() | {"email": f"{uuid4()}@example.test", "challenge": challenge}
@@ -173,6 +182,9 @@ def new_words() -> dict[str, str]:
     sha256 = declare(uuid4().bytes)["sha256"]
     return {
         "number": "1",
+        "folio": "1",
+        "role": "supervisor",
+        "log_date": datetime.now(LIMA).date().isoformat(),
         "day": "2026-12-24",
         "letter_id": str(uuid4()),
         "text": f"x{uuid4().hex[:12]}",
@@ -247,7 +259,7 @@ async def world(
     await relay(worker_db, None, wakeups)
     school = await fill(admin, worker_db, company, company.school, world.callers["field_out"].person_id)
     world.shared = {"tenant_id": str(company.tenant_id), "project_id": str(company.tower)}
-    one_time = ("person_id", "upload_id", "rfi_id", "invitation_id", "key_id", "session_id", "job_id")
+    one_time = ("person_id", "upload_id", "rfi_id", "invitation_id", "key_id", "session_id", "job_id", "entry_id")
     shared = world.shared = await world.things(*one_time, "location_id", "trade_id", "company_id")
     other_company = await add_company(admin, company, company.school, uuid4().hex)
     other_place = await add_location(admin, company, company.school, uuid4().hex)

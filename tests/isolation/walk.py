@@ -56,10 +56,14 @@ KINDS = (
     "session_id",
     "rfi_id",
     "job_id",
+    "entry_id",
+    "conflict_id",
+    "bitacora_id",
     "location_id",
     "trade_id",
     "company_id",
 )
+_FIXED = {"number": "1", "folio": "1", "role": "supervisor", "log_date": "2026-10-01"}
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
     **dict.fromkeys(("POST /v1/sessions", "PUT /v1/me/password", "POST /v1/password-resets/completion"), 0.15),
@@ -102,6 +106,12 @@ select * from (
     i.person_id, r.created_at
     from rfis r left join rfi_replies y using (tenant_id, rfi_id)
     cross join unnest(r.created_by || r.assignees || r.distribution) as i (person_id)
+  union all select 'entry_id', concat_ws(' ', entry_id, fields ->> 'text'), tenant_id, project_id, 'files', null,
+    created_at from daily_log_entries
+  union all select 'conflict_id', concat_ws(' ', conflict_id, value ->> 0), tenant_id, project_id, 'files', null,
+    created_at from daily_log_conflicts
+  union all select 'bitacora_id', concat_ws(' ', bitacora_id, title), tenant_id, project_id, 'leads', null, created_at
+    from bitacoras
   union all select 'location_id', concat_ws(' ', location_id, name), tenant_id, project_id, 'project', null, created_at
     from locations
   union all select 'trade_id', concat_ws(' ', trade_id, name), tenant_id, null, 'member', null, created_at from trades
@@ -171,6 +181,8 @@ class Rights:
                 return self.role == "residente"
             case "project":
                 return audience.project_id in self.projects
+            case "leads":  # and the parties, of which there are none but by these
+                return audience.project_id in self.projects and self.role == "residente"
             case "files":
                 return audience.project_id in self.projects and self.role != "inversionista"
         return False
@@ -342,8 +354,8 @@ class Walk:
         """An id of this kind: one's own about half the time, else anybody's. Raises KeyError for an unknown kind."""
         if name == "challenge":
             return self.tokens.challenge(UUID(ids["device_id"]), now=clock.now())
-        if name == "number":
-            return "1"
+        if name in _FIXED:
+            return _FIXED[name]
         if name == "day":
             return f"2026-12-{self.rng.randrange(10, 31)}"
         if name == "letter_id":
@@ -407,6 +419,10 @@ class Walk:
             "rfi_id": lambda: ids["rfi_id"],
             "q": lambda: ids["text"],
             "queue": lambda: "buildpeer-scan-live",
+            "kind": lambda: rng.choice(["note", "weather"]),
+            "class": lambda: rng.choice(["opening", "order"]),
+            "deleted": lambda: "true",
+            "resolved": lambda: "true",
             "archived": lambda: rng.choice(["true", "false"]),
             "phase": lambda: rng.choice(["construction", "warranty"]),
             "sort": lambda: rng.choice(["number", "-due_date"] if route.endswith("/rfis") else ["name", "code"]),

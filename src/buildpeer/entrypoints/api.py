@@ -35,6 +35,7 @@ from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.operations.http import OperationsController
 from buildpeer.modules.projects import http as projects
+from buildpeer.modules.reports import http as reports
 from buildpeer.modules.rfis.http import RfisController
 from buildpeer.modules.uploads.http import UploadsController
 from buildpeer.platform import clock, http, telemetry
@@ -62,6 +63,7 @@ CONTROLLERS = (
     JobsController,
     UploadsController,
     DocumentsController,
+    *reports.CONTROLLERS,
     RfisController,
     EventsController,
     AuditController,

@@ -236,6 +236,32 @@ def audit_check(bundle: Path, public_key: Path | None) -> None:
     sys.exit(0 if check(bundle, public_key) else 1)
 
 
+@main.group()
+def bitacora() -> None:
+    """Prove that an exported bitácora is as it was written and signed."""
+
+
+@bitacora.command("verify")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="JSON of GET /v1/audit/keys; without it, who exported it is not known.",
+)
+@click.option(
+    "--trail",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A JSON export of the audit trail, which must have every note as it is here.",
+)
+def bitacora_verify(file: Path, public_key: Path | None, trail: Path | None) -> None:
+    """Check a PDF, with no access to the system; exit code 1 if anything is wrong with it."""
+    from buildpeer.entrypoints.logbook import verify
+
+    lines, good = verify(file, public_key, trail)
+    print("\n".join(lines))
+    sys.exit(0 if good else 1)
+
+
 @main.command()
 def openapi() -> None:
     """Print the API's OpenAPI 3.1 description."""

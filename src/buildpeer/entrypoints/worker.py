@@ -21,6 +21,7 @@ from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.operations import service as operations
 from buildpeer.modules.projects import handlers as projects
 from buildpeer.modules.projects.service import importing
+from buildpeer.modules.reports.service import exporting as reports
 from buildpeer.modules.rfis import service as rfis
 from buildpeer.modules.rfis.handlers import on_import, on_log
 from buildpeer.modules.uploads import handlers
@@ -31,6 +32,7 @@ from buildpeer.platform.db import Database
 from buildpeer.platform.mail import Mailer
 from buildpeer.platform.messaging import SQS_BATCH, Message, Queues
 from buildpeer.platform.realtime import Wakeups
+from buildpeer.platform.signing import Signer
 from buildpeer.platform.storage import Storage
 
 RELAY_PAUSE_S = 0.05  # people wait for the log; for a message that is driven again nobody does
@@ -50,12 +52,13 @@ _WAIT_S = 10
 _CONSUMERS = 2  # per status queue
 _JOBS_AT_ONCE = 2
 
-# Who does which kind of job.
+# Who does which kind of job; `_handlers` adds those that need a key.
 JOBS: Handlers = {
     rfis.LOG: on_log,
     rfis.IMPORT: on_import,
     importing.LOCATIONS: projects.on_locations_import,
     importing.PEOPLE: functools.partial(projects.on_people_import, invite=identity.invite_by_mail),
+    reports.DAILY_LOG: reports.print_log,
 }
 
 _log = structlog.get_logger()
@@ -63,7 +66,7 @@ _log = structlog.get_logger()
 
 async def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; a message under way that is cut off comes again."""
-    settings.require("database_url", "people_database_url", "valkey_url")
+    settings.require("database_url", "people_database_url", "valkey_url", "audit_key")
     telemetry.configure_logging(settings, process="worker")
     db = await Database.connect(settings.database_url)
     people_db = await Database.connect(settings.people_database_url, size=2 * _JOBS_AT_ONCE)
@@ -125,13 +128,18 @@ def _loops(
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
 
 
+def _handlers(settings: Settings) -> Handlers:
+    return {**JOBS, reports.BITACORA: reports.print_bitacora(Signer(settings.audit_key))}
+
+
 def _jobs(
     settings: Settings, db: Database, people_db: Database, storage: Storage
 ) -> Iterator[Coroutine[None, None, None]]:
+    handlers = _handlers(settings)
     for _ in range(_JOBS_AT_ONCE):
         yield _forever(
             "jobs",
-            lambda: jobs.work(db, people_db, storage, JOBS, bucket=settings.derived_bucket, now=clock.now),
+            lambda: jobs.work(db, people_db, storage, handlers, bucket=settings.derived_bucket, now=clock.now),
             pause_s=JOBS_PAUSE_S,
         )
     yield _forever("expire_jobs", lambda: jobs.expire(db, storage, now=clock.now()), pause_s=EXPIRY_PAUSE_S)

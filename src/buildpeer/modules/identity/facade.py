@@ -18,6 +18,11 @@ def permit(tx: Transaction, tool: Tool, level: Level) -> None:
     rules.permit(tx.role, tool, level)
 
 
+def level(tx: Transaction, tool: Tool) -> Level:
+    """What the caller may do with a tool, as things stand now."""
+    return rules.level_of(tx.role, tool)
+
+
 def may_send(role: str | None) -> bool:
     """Whether somebody of this role may send files."""
     return rules.level_of(role, "files") in ("standard", "admin")

@@ -31,7 +31,7 @@ PERMISSIONS: dict[Tool, tuple[Level, Level, Level, Level, Level]] = {
     "audit": ("read", "read", "none", "none", "none"),
     "projects": ("admin", "admin", "read", "read", "read"),
     "files": ("admin", "admin", "standard", "read", "standard"),
-    "daily_logs": ("admin", "admin", "standard", "read", "standard"),
+    "daily_logs": ("admin", "admin", "admin", "none", "standard"),
     "rfis": ("admin", "admin", "standard", "none", "standard"),
     "reports": ("admin", "admin", "standard", "read", "none"),
     "budgets": ("admin", "standard", "read", "none", "none"),

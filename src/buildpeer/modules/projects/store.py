@@ -20,6 +20,11 @@ ACCESS = """
 select project_id, code, name, timezone, currency, country, archived_at is not null as archived from projects
 where tenant_id = $1 and project_id = $2
 """
+NAMES = """
+select location_id as id, name from locations where tenant_id = $1 and location_id = any ($2::uuid[])
+union all select trade_id, name from trades where tenant_id = $1 and trade_id = any ($3::uuid[])
+union all select company_id, name from companies where tenant_id = $1 and company_id = any ($4::uuid[])
+"""
 # Owners and managers belong to every project, others to those that they were put into.
 ROLE_IN = """
 select m.role from memberships m
@@ -342,6 +347,14 @@ async def missing(
     return await tx.value(
         MISSING, tx.tenant_id, project_id, list(locations), list(trades), list(companies), list(people)
     )
+
+
+async def names(
+    tx: Transaction, *, locations: Collection[UUID], trades: Collection[UUID], companies: Collection[UUID]
+) -> dict[UUID, str]:
+    """What these are called."""
+    rows = await tx.all(NAMES, tx.tenant_id, list(locations), list(trades), list(companies))
+    return {row["id"]: row["name"] for row in rows}
 
 
 async def companies_of(tx: Transaction, project_id: UUID, people: Collection[UUID]) -> dict[UUID, UUID]:

@@ -1,7 +1,8 @@
-"""SQL of documents: one function, one statement."""
+"""SQL of the documents themselves: one function, one statement."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -11,6 +12,8 @@ from buildpeer.modules.documents.events import DocumentNews
 from buildpeer.modules.documents.rules import Capture, CapturedFrom, LocatedFrom, Location, folded
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform.db import FIRST_PAGE, Transaction, record, records
+
+T = TypeVar("T")
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +85,10 @@ ERASE = "delete from documents where tenant_id = $1 and document_id = $2 returni
 MISSING = """
 select exists (select from unnest($3::uuid[]) as w (id) where not exists (
   select from documents d where d.tenant_id = $1 and d.project_id = $2 and d.document_id = w.id))
+"""
+DESCRIBED = """
+select document_id, name, sha256, captured_at, thumbnail, preview from documents
+where tenant_id = $1 and document_id = any ($2)
 """
 AUDIT = "select audit.record($1, $2, $3, $4, $5)"
 
@@ -172,6 +179,11 @@ async def erase(tx: Transaction, document_id: UUID) -> bool:
 async def misses(tx: Transaction, project_id: UUID, document_ids: Collection[UUID]) -> bool:
     """Whether one of these isn't a document of the project that the caller may see."""
     return bool(await tx.value(MISSING, tx.tenant_id, project_id, list(document_ids)))
+
+
+async def described(tx: Transaction, document_ids: Collection[UUID], shape: type[T]) -> list[T]:
+    """What another module needs to know of documents that the caller may see."""
+    return records(await tx.all(DESCRIBED, tx.tenant_id, list(document_ids)), shape)
 
 
 async def audit_download(tx: Transaction, document: Document, rendition: str) -> None:
