@@ -6,12 +6,13 @@ import functools
 import itertools
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
 import msgspec
 import structlog
 
 from buildpeer import wiring
+from buildpeer.facts import PART_ASSEMBLED
 from buildpeer.modules.audit import service as audit
 from buildpeer.modules.documents.handlers import on_upload_ready
 from buildpeer.modules.identity import service as identity
@@ -38,7 +39,7 @@ from buildpeer.platform.storage import Storage
 RELAY_PAUSE_S = 0.05  # people wait for the log; for a message that is driven again nobody does
 MESSAGES_PAUSE_S = 0.25
 MAILS_PAUSE_S = 1.0
-BULK_PAUSE_S = 0.5  # after a batch that wasn't full: in a kickoff the next one will be
+BULK_PAUSE_S = 1.0  # after a batch that wasn't full: in a kickoff the next one will be
 SWEEP_PAUSE_S = 5.0
 TRAIL_PAUSE_S = 1.0
 COLLECT_PAUSE_S = 30.0
@@ -109,7 +110,12 @@ def _loops(
         if queue.step.function is None:
             for _ in range(_CONSUMERS):
                 yield _forever("consume", lambda queue=queue: consume(db, storage, queues, queue), pause_s=0)
-    yield _forever("relay_log", lambda: notifications.relay_log(db, wakeups), pause_s=RELAY_PAUSE_S)
+
+    async def relay_log() -> int:
+        await notifications.relay_log(db, wakeups)
+        return 0  # what comes in a rush is relayed together
+
+    yield _forever("relay_log", relay_log, pause_s=RELAY_PAUSE_S)
     yield _forever("relay_messages", lambda: notifications.relay_messages(db, queues), pause_s=MESSAGES_PAUSE_S)
     yield _forever(
         "sweep",
@@ -121,6 +127,8 @@ def _loops(
     dead = {queue.name: queue.dead_letters for queue in topology.queues}
     yield _forever("collect", lambda: operations.collect(db, queues, dead), pause_s=COLLECT_PAUSE_S)
     yield _forever("carry_out", lambda: operations.carry_out(db, queues), pause_s=ORDERS_PAUSE_S)
+    if settings.verdicts == "scan":
+        yield _forever("release", lambda: uploads.ask_scanner(db, queues), pause_s=ORDERS_PAUSE_S)
     yield _forever("erase", lambda: uploads.delete_erased(db, storage), pause_s=SWEEP_PAUSE_S)
     yield _forever("trail", lambda: identity.trail_failed_sign_ins(db), pause_s=TRAIL_PAUSE_S)
     yield _forever("seal", lambda: audit.seal(db, storage, bucket=settings.audit_bucket), pause_s=SEAL_PAUSE_S)
@@ -146,7 +154,7 @@ def _jobs(
 
 
 async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.Queue) -> int:
-    """Take one batch of a status queue: each message is its own transaction, and one bad one fails alone.
+    """Take one batch of a status queue: together, or, when that fails, each by itself, so that one bad one fails alone.
 
     While it takes long, what waits for its turn is kept hidden from others.
     Raises what the database does while it is away: a message taken then would be counted as failed, and after five
@@ -154,13 +162,15 @@ async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.
     """
     await db.call("select")
     messages = await queues.receive(queue.name, wait_s=_WAIT_S)
-    done: list[Message] = []
     hidden_at = time.monotonic()
-    for place, message in enumerate(messages):
+    quick = [message for message in messages if PART_ASSEMBLED not in message.body]  # for a part, S3 is asked
+    done = quick if await _handled_together(db, storage, quick) else []
+    left = [message for message in messages if message not in done]
+    for place, message in enumerate(left):
         if time.monotonic() - hidden_at > queue.visibility_s / 2:
             await queues.delete(queue.name, done)
             done = []
-            await asyncio.gather(*(queues.hide(queue.name, m, seconds=queue.visibility_s) for m in messages[place:]))
+            await asyncio.gather(*(queues.hide(queue.name, m, seconds=queue.visibility_s) for m in left[place:]))
             hidden_at = time.monotonic()
         if await _handled(db, storage, queues, queue.name, message):
             done.append(message)
@@ -170,9 +180,21 @@ async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.
     return len(messages)
 
 
+async def _handled_together(db: Database, storage: Storage, messages: Sequence[Message]) -> bool:
+    if len(messages) < 2:
+        return False
+    try:
+        bodies = [message.body for message in messages]
+        await handlers.on_facts(db, storage, bodies, on_ready=on_upload_ready, now=clock.now())
+    except Exception as exc:  # whichever it was, it is told of when it is taken by itself
+        _log.info("batch_taken_apart", messages=len(messages), error=type(exc).__name__)
+        return False
+    return True
+
+
 async def _handled(db: Database, storage: Storage, queues: Queues, queue: str, message: Message) -> bool:
     try:
-        await handlers.on_fact(db, storage, message.body, on_ready=on_upload_ready, now=clock.now())
+        await handlers.on_facts(db, storage, [message.body], on_ready=on_upload_ready, now=clock.now())
     except (msgspec.ValidationError, msgspec.DecodeError, ValueError, KeyError) as exc:
         _log.error("fact_refused", queue=queue, message=message.id, error=str(exc))
     except Exception:
