@@ -83,6 +83,7 @@ async def world(
     )
     for project in (company.tower, company.school):
         await fill(admin, worker_db, company, project, field.person_id)
+        await add_rfi(admin, company.tenant_id, project, field.person_id)
         await add_job(admin, field, project)
         await admin.execute(
             "insert into event_log select $1, coalesce(max(position), 0) + 1, $2, 'test', '{}', now() from event_log",
@@ -195,6 +196,38 @@ async def add_company(admin: Any, company: Company, project: UUID, name: str) ->
     return company_id
 
 
+async def add_rfi(
+    admin: Any, tenant_id: UUID, project: UUID, person: UUID, *, name: str = "a", private: bool = False
+) -> UUID:
+    """An open RFI of somebody's, with a reply and a transition."""
+    rfi_id = new_id()
+    await admin.execute(
+        """insert into rfi_settings as s (tenant_id, project_id, last_number) values ($1, $2, 1)
+        on conflict (tenant_id, project_id) do update set last_number = s.last_number + 1""",
+        *(tenant_id, project),
+    )
+    await admin.execute(
+        """insert into rfis (tenant_id, rfi_id, project_id, number, status, subject, private, created_by, assignees,
+          manager_id, created_at, updated_at, words, made_of)
+        select $1, $2, $3, s.last_number, 'open', $4, $5, $6::uuid, array[$6::uuid],
+          (select m.person_id from memberships m where m.tenant_id = $1 and m.role = 'owner' limit 1),
+          now(), now(), '', ''
+        from rfi_settings s where s.tenant_id = $1 and s.project_id = $3""",
+        *(tenant_id, rfi_id, project, name, private, person),
+    )
+    await admin.execute(
+        """insert into rfi_replies (tenant_id, rfi_id, reply_id, project_id, created_by, body, created_at)
+        values ($1, $2, $3, $4, $5, $6, now())""",
+        *(tenant_id, rfi_id, new_id(), project, person, name),
+    )
+    await admin.execute(
+        """insert into rfi_transitions (tenant_id, rfi_id, version, project_id, verb, by_person, occurred_at,
+          status_after, ball_before, ball_after) values ($1, $2, 1, $3, 'open', $4, now(), 'open', '{}', '{}')""",
+        *(tenant_id, rfi_id, project, person),
+    )
+    return rfi_id
+
+
 async def write_logs(admin: Any, company: Company, project: UUID, person: UUID, *, name: str) -> dict[str, str]:
     """A completed day with an entry, an edit and a conflict, and a bitácora with a party and a signed note."""
     place = (company.tenant_id, project)
@@ -292,6 +325,9 @@ CHANGED_COLUMN = {
     "trades": "name",
     "companies": "name",
     "calendar_days": "name",
+    "rfi_settings": "due_days",
+    "rfis": "subject",
+    "rfi_replies": "official",
     "daily_logs": "version",
     "daily_log_entries": "version",
     "daily_log_conflicts": "resolution",

@@ -114,6 +114,25 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     "POST /v1/bitacoras/{bitacora_id}/notes/{folio}/signature": lambda ids, _: {"hash": ids["sha256"]},
     "POST /v1/bitacoras/{bitacora_id}/exports": lambda _ids, _: {"job_id": str(new_id())},
     "POST /v1/ops/redrives": lambda _ids, _: {"queue": "buildpeer-scan-live"},
+    "POST /v1/projects/{project_id}/rfis": lambda ids, rng: {
+        "rfi_id": str(new_id()),
+        "subject": ids["text"],
+        "question": "?",
+        "private": rng.random() < 0.5,
+    },
+    "PATCH /v1/rfis/{rfi_id}": lambda ids, _: {"subject": ids["text"]},
+    "POST /v1/rfis/{rfi_id}/replies": lambda ids, _: {"reply_id": str(new_id()), "body": ids["text"]},
+    "POST /v1/rfis/{rfi_id}/transitions": lambda _ids, rng: {"action": "void" if rng.random() > 0.5 else "reopen"},
+    "POST /v1/rfi-changes": lambda ids, _: {"rfi_ids": [ids["rfi_id"]], "distribute": [ids["person_id"]]},
+    "POST /v1/projects/{project_id}/rfi-imports": lambda ids, _: {
+        "job_id": str(new_id()),
+        "csv": f"asunto\n{ids['text']}\n",
+    },
+    "POST /v1/projects/{project_id}/rfi-logs": lambda _ids, rng: {
+        "job_id": str(new_id()),
+        "format": rng.choice(["pdf", "csv"]),
+    },
+    "PUT /v1/projects/{project_id}/rfi-settings": lambda ids, _: {"manager_id": ids["person_id"], "due_days": 5},
     "POST /v1/documents/{document_id}/downloads": lambda _ids, rng: {
         "rendition": rng.choice(["original", "original", "preview"])
     },
@@ -139,7 +158,7 @@ async def send(
         content = {} if body is None else {"content": json.dumps(body)}
         kind = {} if body is None else {"content-type": "application/json"}
         method = route.split(" ", maxsplit=1)[0]
-        if method == "PATCH" or route.endswith("/budget"):
+        if method == "PATCH" or route.endswith(("/budget", "/rfi-settings")):
             kind["if-match"] = "*"
         return await http.request(method, path, headers={**headers, **kind}, **content, **request)
     async with http.stream("GET", path, headers={**headers}) as answer:

@@ -17,7 +17,7 @@ import redis.asyncio as valkey
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.architecture.test_isolation import add_company, add_job, add_location, add_trade, fill, write_logs
+from tests.architecture.test_isolation import add_company, add_job, add_location, add_rfi, add_trade, fill, write_logs
 from tests.conftest import Company, declare
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.modules.notifications.test_stream import announce, relay
@@ -28,8 +28,9 @@ from buildpeer.modules.notifications import service as notifications
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller, Tokens
 from buildpeer.platform.config import Settings
-from buildpeer.platform.db import Database
+from buildpeer.platform.db import Database, Scope
 from buildpeer.platform.ids import new_id
+from buildpeer.platform.messaging import LOG, Outgoing
 from buildpeer.platform.realtime import Wakeups
 
 ROUTES: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parents[1] / "isolation.yaml").read_text())["routes"]
@@ -118,6 +119,11 @@ class World:
         )
         return {"invitation_id": str(invitation)}
 
+    async def _rfi_id(self) -> dict[str, str]:
+        field = self.callers["field"]
+        rfi_id = await add_rfi(self.admin, field.tenant_id, self.company.tower, field.person_id, name=str(uuid4()))
+        return {"rfi_id": str(rfi_id)}
+
     async def _entry_id(self) -> dict[str, str]:
         company, field = self.company, self.callers["field"]
         return await write_logs(self.admin, company, company.tower, field.person_id, name="log")
@@ -166,7 +172,7 @@ class World:
         """Ids that are nobody's."""
         names = ("tenant_id", "project_id", "person_id", "device_id", "invitation_id", "key_id", "session_id")
         ids = {name: str(uuid4()) for name in (*names, "location_id", "trade_id", "company_id")} | dict.fromkeys(
-            ("upload_id", "document_id", "job_id", "entry_id", "conflict_id", "bitacora_id"), str(new_id())
+            ("upload_id", "document_id", "rfi_id", "job_id", "entry_id", "conflict_id", "bitacora_id"), str(new_id())
         )
         challenge = self._tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         return ids | new_words() | {"email": f"{uuid4()}@example.test", "challenge": challenge}
@@ -208,6 +214,15 @@ async def add_key(admin: asyncpg.Connection, maker: Caller, key_id: UUID, tools:
     return secret
 
 
+async def confide(admin: asyncpg.Connection, worker_db: Database, company: Company, person: UUID) -> UUID:
+    """A private RFI of the tower, and news of it."""
+    rfi_id = await add_rfi(admin, company.tenant_id, company.tower, person, private=True)
+    body = {"rfi": str(rfi_id), "only_for": [str(person)]}
+    async with worker_db.transaction(Scope(company.tenant_id, None)) as tx:
+        await tx.announce([Outgoing(LOG, "rfi.changed", body, company.tower)])
+    return rfi_id
+
+
 async def add_session(admin: asyncpg.Connection, caller: Caller, session_id: UUID) -> None:
     await admin.execute(
         "insert into sessions (person_id, session_id, tenant_id, device) values ($1, $2, $3, $4)",
@@ -240,16 +255,18 @@ async def world(
     world.head = await admin.fetchval("select position from event_log_head")
     for project in (company.tower, company.school):
         await announce(worker_db, company, "news", project=project)
+    confided = await confide(admin, worker_db, company, (await company.hire("manager")).person_id)
     await relay(worker_db, None, wakeups)
     school = await fill(admin, worker_db, company, company.school, world.callers["field_out"].person_id)
     world.shared = {"tenant_id": str(company.tenant_id), "project_id": str(company.tower)}
-    one_time = ("person_id", "upload_id", "invitation_id", "key_id", "session_id", "job_id", "entry_id")
+    one_time = ("person_id", "upload_id", "rfi_id", "invitation_id", "key_id", "session_id", "job_id", "entry_id")
     shared = world.shared = await world.things(*one_time, "location_id", "trade_id", "company_id")
     other_company = await add_company(admin, company, company.school, uuid4().hex)
     other_place = await add_location(admin, company, company.school, uuid4().hex)
     world.places = {
-        "tower": {str(company.tower), *(shared[name] for name in ("upload_id", "location_id", "company_id"))},
+        "tower": {str(company.tower), *(shared[name] for name in ("upload_id", "rfi_id", "location_id", "company_id"))},
         "school": {str(company.school), str(school), str(other_company), str(other_place)},
+        "confided": {str(confided)},
         "company": {shared[name] for name in ("email", "device_id", "invitation_id", "key_id", "trade_id")},
     }
     await worker_db.call("select audit.seal($1)", company.tenant_id)

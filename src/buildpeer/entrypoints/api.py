@@ -36,6 +36,7 @@ from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.operations.http import OperationsController
 from buildpeer.modules.projects import http as projects
 from buildpeer.modules.reports import http as reports
+from buildpeer.modules.rfis.http import RfisController
 from buildpeer.modules.uploads.http import UploadsController
 from buildpeer.platform import clock, http, telemetry
 from buildpeer.platform.auth import Tokens
@@ -63,6 +64,7 @@ CONTROLLERS = (
     UploadsController,
     DocumentsController,
     *reports.CONTROLLERS,
+    RfisController,
     EventsController,
     AuditController,
     OperationsController,

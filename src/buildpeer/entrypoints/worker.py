@@ -23,6 +23,8 @@ from buildpeer.modules.operations import service as operations
 from buildpeer.modules.projects import handlers as projects
 from buildpeer.modules.projects.service import importing
 from buildpeer.modules.reports.service import exporting as reports
+from buildpeer.modules.rfis import service as rfis
+from buildpeer.modules.rfis.handlers import on_import, on_log
 from buildpeer.modules.uploads import handlers
 from buildpeer.modules.uploads import service as uploads
 from buildpeer.platform import clock, telemetry
@@ -41,6 +43,7 @@ BULK_PAUSE_S = 1.0  # after a batch that wasn't full: in a kickoff the next one 
 SWEEP_PAUSE_S = 5.0
 TRAIL_PAUSE_S = 1.0
 COLLECT_PAUSE_S = 30.0
+REMIND_PAUSE_S = 20.0
 ORDERS_PAUSE_S = 2.0
 JOBS_PAUSE_S = 0.5  # somebody waits for it
 EXPIRY_PAUSE_S = 300.0
@@ -52,6 +55,8 @@ _JOBS_AT_ONCE = 2
 
 # Who does which kind of job; `_handlers` adds those that need a key.
 JOBS: Handlers = {
+    rfis.LOG: on_log,
+    rfis.IMPORT: on_import,
     importing.LOCATIONS: projects.on_locations_import,
     importing.PEOPLE: functools.partial(projects.on_people_import, invite=identity.invite_by_mail),
     reports.DAILY_LOG: reports.print_log,
@@ -127,6 +132,7 @@ def _loops(
     yield _forever("erase", lambda: uploads.delete_erased(db, storage), pause_s=SWEEP_PAUSE_S)
     yield _forever("trail", lambda: identity.trail_failed_sign_ins(db), pause_s=TRAIL_PAUSE_S)
     yield _forever("seal", lambda: audit.seal(db, storage, bucket=settings.audit_bucket), pause_s=SEAL_PAUSE_S)
+    yield _forever("remind", lambda: rfis.remind(db, now=clock.now()), pause_s=REMIND_PAUSE_S)
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
 
 

@@ -42,6 +42,8 @@ CODES: dict[str, Code] = {
     "upload_conflict": Code(409, "This upload id is taken by another upload"),
     "upload_closed": Code(409, "The upload takes no more bytes"),
     "upload_incomplete": Code(409, "Some parts have not arrived"),
+    "rfi_state": Code(409, "In its state the RFI does not take this"),
+    "rfi_manager_missing": Code(409, "The RFI has no manager to go to"),
     "id_taken": Code(409, "This id is taken by something else"),
     "name_taken": Code(409, "Something else here has this name"),
     "location_cycle": Code(409, "A place can't lie in itself"),

@@ -218,6 +218,16 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "Ainda faltam partes do arquivo.",
         "en": "Some parts of the file have not arrived.",
     },
+    "rfi_state": {
+        "es": "La RFI está en un estado ({state}) que no lo permite.",
+        "pt": "A RFI está em um estado ({state}) que não permite isso.",
+        "en": "The RFI is in a state ({state}) that does not allow this.",
+    },
+    "rfi_manager_missing": {
+        "es": "La RFI no tiene responsable. Elija uno, o pida que se defina uno para el proyecto.",
+        "pt": "A RFI não tem responsável. Escolha um ou peça que seja definido um para o projeto.",
+        "en": "The RFI has no manager. Choose one, or ask for one to be set for the project.",
+    },
     "body_too_large": {
         "es": "La solicitud es demasiado grande.",
         "pt": "A solicitação é grande demais.",
@@ -665,6 +675,61 @@ MAILS: dict[str, dict[str, dict[str, str]]] = {
             "in.\n\n"
             "If it wasn't you, and you didn't ask your company for it, change your password and tell your company.",
         },
+    },
+}
+
+# The log of RFIs, as PDF and as a table; states in their order.
+RFI_LOG: dict[str, dict[str, str]] = {
+    "es": {
+        "title": "Registro de RFI",
+        "states": "Borrador|Enviada|Abierta|Respondida|Cerrada|Rechazada|Anulada",
+        "facts": "RFI en el registro|En espera de respuesta|Vencidas|Respondidas|Cerradas|Días hábiles hasta responder",
+        "paper": "N.º|Asunto|Estado|Pendiente de|Vence|Enviada|Respondida|Días hábiles|Costo|Plazo",
+        "columns": "N.º|Asunto|Pregunta|Respuesta oficial|Estado|Pendiente de|Creada por|Responsable de la RFI|"
+        "Empresa responsable|Ubicación|Especialidad|Referencia|Vence|Enviada|Respondida|Cerrada|Días hábiles|"
+        "Impacto en costo|Monto|Impacto en plazo|Días de plazo",
+        "none": "Todavía no hay RFI con número en este proyecto.",
+        "late": "Vencida",
+        "yes": "Sí",
+        "no": "No",
+        "tbd": "Por definir",
+        "days": "{days} d",
+        "courts": "Tiempo en manos de cada persona",
+        "court_columns": "Persona|Días calendario|Días hábiles",
+    },
+    "pt": {
+        "title": "Registro de RFIs",
+        "states": "Rascunho|Enviada|Aberta|Respondida|Encerrada|Rejeitada|Anulada",
+        "facts": "RFIs no registro|Aguardando resposta|Vencidas|Respondidas|Encerradas|Dias úteis até a resposta",
+        "paper": "N.º|Assunto|Situação|Pendente de|Vence|Enviada|Respondida|Dias úteis|Custo|Prazo",
+        "columns": "N.º|Assunto|Pergunta|Resposta oficial|Situação|Pendente de|Criada por|Responsável pela RFI|"
+        "Empresa responsável|Local|Disciplina|Referência|Vence|Enviada|Respondida|Encerrada|Dias úteis|"
+        "Impacto no custo|Valor|Impacto no prazo|Dias de prazo",
+        "none": "Ainda não há RFIs numeradas neste projeto.",
+        "late": "Vencida",
+        "yes": "Sim",
+        "no": "Não",
+        "tbd": "A definir",
+        "days": "{days} d",
+        "courts": "Tempo nas mãos de cada pessoa",
+        "court_columns": "Pessoa|Dias corridos|Dias úteis",
+    },
+    "en": {
+        "title": "RFI log",
+        "states": "Draft|Submitted|Open|Answered|Closed|Rejected|Void",
+        "facts": "RFIs in the log|Waiting for an answer|Overdue|Answered|Closed|Working days to an answer",
+        "paper": "No.|Subject|Status|Ball in court|Due|Submitted|Answered|Working days|Cost|Schedule",
+        "columns": "No.|Subject|Question|Official reply|Status|Ball in court|Created by|RFI manager|"
+        "Responsible company|Location|Trade|Reference|Due|Submitted|Answered|Closed|Working days|"
+        "Cost impact|Amount|Schedule impact|Days of schedule",
+        "none": "There are no numbered RFIs in this project yet.",
+        "late": "Overdue",
+        "yes": "Yes",
+        "no": "No",
+        "tbd": "To be determined",
+        "days": "{days} d",
+        "courts": "Days in court",
+        "court_columns": "Person|Calendar days|Working days",
     },
 }
 

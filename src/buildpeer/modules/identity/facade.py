@@ -28,6 +28,11 @@ def may_send(role: str | None) -> bool:
     return rules.level_of(role, "files") in ("standard", "admin")
 
 
+def may(tx: Transaction, tool: Tool, level: Level) -> bool:
+    """Whether the caller may use a tool at this level."""
+    return rules.holds(tx.role, tool, level)
+
+
 def check_email(email: str) -> str:
     """The one spelling of an address. Raises Problem invalid for what isn't one."""
     return rules.check_email(email)

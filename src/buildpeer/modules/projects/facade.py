@@ -78,6 +78,11 @@ async def companies_of(tx: Transaction, project_id: UUID, people: Collection[UUI
     return await store.companies_of(tx, project_id, people)
 
 
+async def locations_in(tx: Transaction, project_id: UUID, location_id: UUID) -> Collection[UUID]:
+    """A place of a project and all that lies in it; nothing for one that the project doesn't have."""
+    return await store.locations_in(tx, project_id, location_id)
+
+
 async def calendar_of(tx: Transaction, project_id: UUID) -> Calendar:
     """On which days people work in a project that the caller may see. Raises Problem not_found."""
     calendar = await store.calendar(tx, project_id)

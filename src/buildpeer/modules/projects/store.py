@@ -181,6 +181,7 @@ with recursive branch as (
     on l.tenant_id = $1 and l.project_id = $2 and l.parent_id = b.location_id
 )
 """
+LOCATIONS_IN = f"{_BRANCH} select location_id from branch"  # noqa: S608
 ARCHIVE_BRANCH = f"""
 {_BRANCH} update locations l set archived_at = $4 from branch b
 where l.tenant_id = $1 and l.project_id = $2 and l.location_id = b.location_id and l.archived_at is null
@@ -515,6 +516,11 @@ async def engage(tx: Transaction, project_id: UUID, company_id: UUID, *, duty: s
 async def disengage(tx: Transaction, project_id: UUID, company_id: UUID, *, now: datetime) -> bool:
     """Note that a company has left a project; False where it was never there."""
     return bool(await tx.value(DISENGAGE, tx.tenant_id, project_id, company_id, now))
+
+
+async def locations_in(tx: Transaction, project_id: UUID, location_id: UUID) -> list[UUID]:
+    """A place and all that lies in it; nothing for one that the project doesn't have."""
+    return [row["location_id"] for row in await tx.all(LOCATIONS_IN, tx.tenant_id, project_id, location_id)]
 
 
 async def calendar(tx: Transaction, project_id: UUID) -> Calendar | None:
