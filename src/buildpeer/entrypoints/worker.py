@@ -23,6 +23,7 @@ from buildpeer.modules.operations import service as operations
 from buildpeer.modules.projects import handlers as projects
 from buildpeer.modules.projects.service import importing
 from buildpeer.modules.reports.service import exporting as reports
+from buildpeer.modules.reports.service import exporting_progress as progress
 from buildpeer.modules.rfis import service as rfis
 from buildpeer.modules.rfis.handlers import on_import, on_log
 from buildpeer.modules.uploads import handlers
@@ -60,6 +61,8 @@ JOBS: Handlers = {
     importing.LOCATIONS: projects.on_locations_import,
     importing.PEOPLE: functools.partial(projects.on_people_import, invite=identity.invite_by_mail),
     reports.DAILY_LOG: reports.print_log,
+    progress.PROGRESS_REPORT: progress.print_report,
+    progress.PHOTO_REPORT: progress.print_photos,
 }
 
 _log = structlog.get_logger()

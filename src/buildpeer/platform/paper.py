@@ -57,6 +57,11 @@ def day_text(day: date, language: str) -> str:
     return words["day"].format(day=day.day, month=words["months"].split()[day.month - 1], year=day.year)
 
 
+def month_text(day: date, language: str) -> str:
+    """The name of its month: noviembre."""
+    return PAPER[language]["months"].split()[day.month - 1]
+
+
 def moment_text(at: datetime, timezone: str, language: str) -> str:
     """A moment in a zone, which is named: 3 de noviembre de 2026, 14:05 (America/Lima)."""
     there = at.astimezone(ZoneInfo(timezone))

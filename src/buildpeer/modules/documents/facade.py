@@ -13,12 +13,14 @@ from buildpeer.platform.errors import Problem
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
-    """A document that something refers to: its name, the hash of its bytes, when it was taken, its pictures."""
+    """A document that something refers to: its name, the hash of its bytes, when and where it was taken, its pictures."""
 
     document_id: UUID
     name: str
     sha256: bytes
     captured_at: datetime | None
+    latitude: float | None
+    longitude: float | None
     thumbnail: Rendition | None
     preview: Rendition | None
 
@@ -26,6 +28,14 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 async def described(tx: Transaction, document_ids: Collection[UUID]) -> list[Described]:
     """Those of these documents that are still there, and that the caller may see."""
     return await store.described(tx, document_ids, Described) if document_ids else []
+
+
+async def of_report(tx: Transaction, report_id: UUID) -> list[Described]:
+    """The photos of a progress report that the caller may read, as far as they are still there.
+
+    It is the one door by which an investor sees a file: the database looks whether the report is theirs to read.
+    """
+    return await store.of_report(tx, report_id, Described)
 
 
 async def check_attachable(tx: Transaction, project_id: UUID, document_ids: Collection[UUID]) -> None:

@@ -29,6 +29,15 @@ class NoteNews(msgspec.Struct, frozen=True):
     folio: int
 
 
+class ReportNews(msgspec.Struct, frozen=True):
+    """A progress report that was published; `corrects` is the one in whose place it comes."""
+
+    report_id: UUID
+    project_id: UUID
+    edition: int
+    corrects: UUID | None
+
+
 def log(event: LogEvent, news: LogNews, people: Sequence[UUID] = ()) -> Outgoing:
     """The announcement of something about a day."""
     return Outgoing(LOG, event, {"version": 1, "daily_log": news, "people": people}, news.project_id)
@@ -37,3 +46,8 @@ def log(event: LogEvent, news: LogNews, people: Sequence[UUID] = ()) -> Outgoing
 def note(event: NoteEvent, news: NoteNews, people: Sequence[UUID] = ()) -> Outgoing:
     """The announcement of something about a note; `people` are asked to sign it, or have issued it."""
     return Outgoing(LOG, event, {"version": 1, "note": news, "people": people}, news.project_id)
+
+
+def report_published(news: ReportNews, people: Sequence[UUID]) -> Outgoing:
+    """The announcement of a progress report; `people` are the project's investors."""
+    return Outgoing(LOG, "progress_report.published", {"version": 1, "report": news, "people": people}, news.project_id)

@@ -97,8 +97,11 @@ select exists (select from unnest($3::uuid[]) as w (id) where not exists (
   select from documents d where d.tenant_id = $1 and d.project_id = $2 and d.document_id = w.id))
 """
 DESCRIBED = """
-select document_id, name, sha256, captured_at, thumbnail, preview from documents
+select document_id, name, sha256, captured_at, latitude, longitude, thumbnail, preview from documents
 where tenant_id = $1 and document_id = any ($2)
+"""
+OF_REPORT = """
+select document_id, name, sha256, captured_at, latitude, longitude, thumbnail, preview from app.report_photos($1)
 """
 AUDIT = "select audit.record($1, $2, $3, $4, $5)"
 
@@ -212,6 +215,11 @@ async def misses(tx: Transaction, project_id: UUID, document_ids: Collection[UUI
 async def described(tx: Transaction, document_ids: Collection[UUID], shape: type[T]) -> list[T]:
     """What another module needs to know of documents that the caller may see."""
     return records(await tx.all(DESCRIBED, tx.tenant_id, list(document_ids)), shape)
+
+
+async def of_report(tx: Transaction, report_id: UUID, shape: type[T]) -> list[T]:
+    """The photos of a report that the caller may read."""
+    return records(await tx.all(OF_REPORT, report_id), shape)
 
 
 async def audit_download(tx: Transaction, document: Document, rendition: str) -> None:

@@ -3,6 +3,8 @@
 from buildpeer.modules.reports.http.bitacora import BitacorasController
 from buildpeer.modules.reports.http.daily_logs import DailyLogsController
 from buildpeer.modules.reports.http.entries import ConflictsController, DayEntriesController, EntriesController
+from buildpeer.modules.reports.http.progress import ProgressController
+from buildpeer.modules.reports.http.progress_reports import ProgressReportsController, ProjectReportsController
 
 CONTROLLERS = (
     DailyLogsController,
@@ -10,4 +12,7 @@ CONTROLLERS = (
     EntriesController,
     ConflictsController,
     BitacorasController,
+    ProgressController,
+    ProjectReportsController,
+    ProgressReportsController,
 )
