@@ -5,11 +5,13 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import msgspec
 import pytest
 import yaml
 from tests.conftest import Company
@@ -18,6 +20,7 @@ from buildpeer.facts import Media, Rendition
 from buildpeer.modules.documents.rules import Capture, Location
 from buildpeer.modules.documents.store import documents
 from buildpeer.modules.reports.rules import bitacora
+from buildpeer.modules.reports.rules.progress import Content, Page, Progress
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller
@@ -136,6 +139,7 @@ async def fill(
         await documents.insert(tx, file, Capture(), Location())
     await furnish(admin, company, project, upload_id, name=name)
     await write_logs(admin, company, project, person, name=name)
+    await add_report(admin, company, project, person, name=name)
     return upload_id
 
 
@@ -278,6 +282,52 @@ async def write_logs(admin: Any, company: Company, project: UUID, person: UUID, 
     return {key: str(value) for key, value in ids.items()} | {"log_date": day.isoformat()}
 
 
+async def add_report(admin: Any, company: Company, project: UUID, person: UUID, *, name: str) -> UUID:
+    """A plan and a measurement, and a published report that somebody has opened."""
+    place, report_id = (company.tenant_id, project), new_id()
+    await admin.execute(
+        """insert into baselines (tenant_id, project_id, points, updated_by) values ($1, $2, '[]', $3)
+        on conflict do nothing""",
+        *(*place, person),
+    )
+    await admin.execute(
+        """insert into progress_entries (tenant_id, project_id, measured_on, physical, updated_by)
+        values ($1, $2, '2026-10-01', 1, $3) on conflict do nothing""",
+        *(*place, person),
+    )
+    day = date(2026, 10, 1)
+    content = Content(title=name, first=day, last=day)
+    page = Page(
+        company=name,
+        project_code=name,
+        project=name,
+        timezone="America/Lima",
+        currency="PEN",
+        country=None,
+        title=name,
+        first=day,
+        last=day,
+        text=name,
+        physical=Progress(1, 1),
+        financial=None,
+        money=None,
+        curve=[],
+        milestones=[],
+        photos=[],
+    )
+    await admin.execute(
+        """insert into progress_reports (tenant_id, project_id, report_id, content, digest, created_by, page,
+        published_by, published_at) values ($1, $2, $3, $4, '', $5, $6, $5, now())""",
+        *(*place, report_id, msgspec.json.encode(content).decode(), person, msgspec.json.encode(page).decode()),
+    )
+    await admin.execute(
+        """insert into report_readings (tenant_id, project_id, report_id, person_id, first_at, last_at)
+        values ($1, $2, $3, $4, now(), now())""",
+        *(*place, report_id, person),
+    )
+    return report_id
+
+
 def opening(tenant: UUID, project: UUID, person: UUID, ids: dict[str, UUID], name: str) -> str:
     """The opening note of a bitácora."""
     contract = bitacora.Contract(number="1", works=name, client=name, contractor=name)
@@ -332,6 +382,10 @@ CHANGED_COLUMN = {
     "daily_log_entries": "version",
     "daily_log_conflicts": "resolution",
     "bitacora_parties": "until",
+    "baselines": "points",
+    "progress_entries": "physical",
+    "progress_reports": "version",
+    "report_readings": "times",
     "memberships": "role",
     "invitations": "revoked_at",
     "api_keys": "revoked_at",

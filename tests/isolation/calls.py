@@ -37,6 +37,10 @@ def _uploads(ids: Ids, rng: random.Random) -> dict[str, Any]:
     return {"uploads": [declare(b"abc") | known]} | ({"chunk_length": CHUNK} if rng.random() < 0.3 else {})
 
 
+def _report(ids: Ids) -> dict[str, Any]:
+    return {"title": ids["text"], "first": "2026-10-01", "last": "2026-10-31"}
+
+
 BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     "POST /v1/sessions": lambda ids, _: {"email": ids["email"], "password": "not this one"},
     "POST /v1/sessions/completion": lambda _ids, _: {"challenge": "none of ours", "code": "123456"},
@@ -113,6 +117,19 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     },
     "POST /v1/bitacoras/{bitacora_id}/notes/{folio}/signature": lambda ids, _: {"hash": ids["sha256"]},
     "POST /v1/bitacoras/{bitacora_id}/exports": lambda _ids, _: {"job_id": str(new_id())},
+    "PUT /v1/projects/{project_id}/baseline": lambda _ids, _: {"csv": "on,physical\n2026-01-31,0\n2026-12-31,100\n"},
+    "PUT /v1/projects/{project_id}/progress/{measured_on}": lambda ids, _: {"physical": 5, "comments": ids["text"]},
+    "POST /v1/projects/{project_id}/progress-reports": lambda ids, _: {
+        "report_id": str(new_id()),
+        "content": _report(ids),
+    },
+    "PUT /v1/progress-reports/{report_id}": lambda ids, _: _report(ids),
+    "POST /v1/progress-reports/{report_id}/exports": lambda _ids, _: {"job_id": str(new_id())},
+    "POST /v1/projects/{project_id}/photo-reports": lambda ids, _: {
+        "job_id": str(new_id()),
+        "title": ids["text"],
+        "photos": [{"document_id": ids["document_id"]}],
+    },
     "POST /v1/ops/redrives": lambda _ids, _: {"queue": "buildpeer-scan-live"},
     "POST /v1/projects/{project_id}/rfis": lambda ids, rng: {
         "rfi_id": str(new_id()),
@@ -149,6 +166,9 @@ def body_of(route: str, operation: Mapping[str, Any], ids: Ids, rng: random.Rand
     return BODIES[route](ids, rng) if "requestBody" in operation else None
 
 
+_TAGGED = ("/budget", "/rfi-settings", "/baseline", "PUT /v1/progress-reports/{report_id}", "/publication")
+
+
 async def send(
     http: httpx.AsyncClient, route: str, path: str, *, headers: Mapping[str, str], **request: Any
 ) -> httpx.Response:
@@ -158,7 +178,7 @@ async def send(
         content = {} if body is None else {"content": json.dumps(body)}
         kind = {} if body is None else {"content-type": "application/json"}
         method = route.split(" ", maxsplit=1)[0]
-        if method == "PATCH" or route.endswith(("/budget", "/rfi-settings")):
+        if method == "PATCH" or route.endswith(_TAGGED):
             kind["if-match"] = "*"
         return await http.request(method, path, headers={**headers, **kind}, **content, **request)
     async with http.stream("GET", path, headers={**headers}) as answer:

@@ -17,7 +17,16 @@ import redis.asyncio as valkey
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.architecture.test_isolation import add_company, add_job, add_location, add_rfi, add_trade, fill, write_logs
+from tests.architecture.test_isolation import (
+    add_company,
+    add_job,
+    add_location,
+    add_report,
+    add_rfi,
+    add_trade,
+    fill,
+    write_logs,
+)
 from tests.conftest import Company, declare
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.modules.notifications.test_stream import announce, relay
@@ -130,6 +139,11 @@ class World:
 
     _log_date = _conflict_id = _bitacora_id = _entry_id
 
+    async def _report_id(self) -> dict[str, str]:
+        company, field = self.company, self.callers["field"]
+        report = await add_report(self.admin, company, company.tower, field.person_id, name=uuid4().hex)
+        return {"report_id": str(report)}
+
     async def _job_id(self) -> dict[str, str]:
         return {"job_id": str(await add_job(self.admin, self.callers["field"], self.company.tower))}
 
@@ -172,7 +186,8 @@ class World:
         """Ids that are nobody's."""
         names = ("tenant_id", "project_id", "person_id", "device_id", "invitation_id", "key_id", "session_id")
         ids = {name: str(uuid4()) for name in (*names, "location_id", "trade_id", "company_id")} | dict.fromkeys(
-            ("upload_id", "document_id", "rfi_id", "job_id", "entry_id", "conflict_id", "bitacora_id"), str(new_id())
+            ("upload_id", "document_id", "rfi_id", "job_id", "entry_id", "conflict_id", "bitacora_id", "report_id"),
+            str(new_id()),
         )
         challenge = self._tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         return ids | new_words() | {"email": f"{uuid4()}@example.test", "challenge": challenge}
@@ -185,6 +200,7 @@ def new_words() -> dict[str, str]:
         "folio": "1",
         "role": "supervisor",
         "log_date": datetime.now(LIMA).date().isoformat(),
+        "measured_on": "2026-10-02",
         "day": "2026-12-24",
         "letter_id": str(uuid4()),
         "text": f"x{uuid4().hex[:12]}",

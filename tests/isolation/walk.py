@@ -59,11 +59,12 @@ KINDS = (
     "entry_id",
     "conflict_id",
     "bitacora_id",
+    "report_id",
     "location_id",
     "trade_id",
     "company_id",
 )
-_FIXED = {"number": "1", "folio": "1", "role": "supervisor", "log_date": "2026-10-01"}
+_FIXED = {"number": "1", "folio": "1", "role": "supervisor", "log_date": "2026-10-01", "measured_on": "2026-10-02"}
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
     **dict.fromkeys(("POST /v1/sessions", "PUT /v1/me/password", "POST /v1/password-resets/completion"), 0.15),
@@ -112,6 +113,8 @@ select * from (
     created_at from daily_log_conflicts
   union all select 'bitacora_id', concat_ws(' ', bitacora_id, title), tenant_id, project_id, 'leads', null, created_at
     from bitacoras
+  union all select 'report_id', concat_ws(' ', report_id, content ->> 'title'), tenant_id, project_id,
+    case when published_at is null then 'leads' else 'published' end, null, created_at from progress_reports
   union all select 'location_id', concat_ws(' ', location_id, name), tenant_id, project_id, 'project', null, created_at
     from locations
   union all select 'trade_id', concat_ws(' ', trade_id, name), tenant_id, null, 'member', null, created_at from trades
@@ -183,6 +186,8 @@ class Rights:
                 return audience.project_id in self.projects
             case "leads":  # and the parties, of which there are none but by these
                 return audience.project_id in self.projects and self.role == "residente"
+            case "published":
+                return audience.project_id in self.projects and self.role in ("residente", "inversionista")
             case "files":
                 return audience.project_id in self.projects and self.role != "inversionista"
         return False

@@ -9,7 +9,11 @@ from buildpeer.modules.reports.rules import bitacora, entries
 from buildpeer.platform import messages
 
 
-@pytest.mark.parametrize("words", [messages.DAILY_LOG_PAPER, messages.BITACORA_PAPER], ids=["daily log", "bitacora"])
+@pytest.mark.parametrize(
+    "words",
+    [messages.DAILY_LOG_PAPER, messages.BITACORA_PAPER, messages.PROGRESS_PAPER],
+    ids=["daily log", "bitacora", "progress"],
+)
 def test_a_paper_says_the_same_in_every_language(words: dict[str, dict[str, str]]) -> None:
     assert set(words) == set(messages.LANGUAGES)
     for language in words.values():

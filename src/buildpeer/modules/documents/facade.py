@@ -13,7 +13,7 @@ from buildpeer.platform.errors import Problem
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
-    """A document that something refers to: its name, the hash of its bytes, when and where it was taken, its pictures."""
+    """A document that something refers to: its name, its bytes' hash, when and where it was taken, its pictures."""
 
     document_id: UUID
     name: str

@@ -25,49 +25,48 @@ REPORT_TEMPLATE = """
   box(width: 100%, height: 5pt, radius: 2pt, fill: rule, clip: true, {
     place(rect(width: progress.share * 100%, height: 5pt, fill: accent, stroke: none))
     if progress.planned-share != none {
-      place(dx: calc.min(progress.planned-share, 0.995) * 100%, rect(width: 1.2pt, height: 5pt, fill: ink, stroke: none))
+      place(dx: calc.min(progress.planned-share, 0.995) * 100%, rect(width: 1.2pt, height: 5pt, fill: ink))
     }
   })
   v(-2pt)
   grid(columns: (auto, 1fr), column-gutter: 8pt, row-gutter: 5pt,
     ..progress.lines.map(((name, value)) => (text(size: 8.5pt, fill: quiet, name), text(size: 9pt, value))).flatten())
 })
+#let stroke-of(series) = (
+  paint: if series.financial { money-ink } else if series.actual { accent } else { planned-ink },
+  thickness: if series.actual { 2pt } else { 1.2pt },
+  dash: if series.actual { "solid" } else { "dashed" },
+  cap: "round",
+  join: "round",
+)
 #let chart(c) = layout(size => {
-  let (left, bottom, top) = (9mm, 7mm, 3mm)
-  let (w, h) = (size.width - left - 3mm, 62mm)
-  let at(x, y) = (left + x * w, top + (1 - y) * h)
-  let mark(x, y, body, how) = place(top + start, dx: left + x * w, dy: top + (1 - y) * h, place(how, body))
-  let top-at = top
-  box(width: size.width, height: top + h + bottom, {
+  let (margin, head, foot, tall) = (10mm, 2mm, 8mm, 62mm)
+  let wide = size.width - margin - 4mm
+  let at(x, y) = (margin + x * wide, head + (1 - y) * tall)
+  box(width: size.width, height: head + tall + foot, {
     for percent in (0, 25, 50, 75, 100) {
-      let y = percent / 100
-      place(line(start: at(0, y), end: at(1, y), stroke: 0.4pt + rule))
-      place(dx: 0mm, dy: top-at + (1 - y) * h - 3pt, box(width: left - 2mm,
-        align(end, text(size: 7pt, fill: quiet, str(percent) + " %"))))
+      let (x, y) = at(0, percent / 100)
+      place(line(start: (x, y), end: at(1, percent / 100), stroke: 0.4pt + rule))
+      place(dy: y - 3pt, box(width: margin - 2mm, align(end, text(size: 7pt, fill: quiet)[#percent %])))
     }
-    for (x, label) in c.labels {
-      place(line(start: at(x, 0), end: (left + x * w, top-at + h + 1mm), stroke: 0.4pt + quiet))
-      place(dx: left + x * w - 8mm, dy: top-at + h + 2mm, box(width: 16mm,
-        align(center, text(size: 6.5pt, fill: quiet, label))))
+    for (place-of, label) in c.labels {
+      let (x, y) = at(place-of, 0)
+      place(line(start: (x, y), end: (x, y + 1mm), stroke: 0.4pt + quiet))
+      place(dx: x - 8mm, dy: y + 2mm, box(width: 16mm, align(center, text(size: 7pt, fill: quiet, label))))
     }
     place(line(start: at(c.now, 0), end: at(c.now, 1), stroke: (paint: ink, thickness: 0.6pt, dash: "dotted")))
     for series in c.series {
-      let paint = if series.financial { money-ink } else if series.actual { accent } else { planned-ink }
-      let how = (paint: paint, thickness: if series.actual { 2pt } else { 1.2pt }, join: "round", cap: "round",
-        dash: if series.actual { "solid" } else { "dashed" })
       let (first, ..rest) = series.points
-      place(curve(stroke: how, curve.move(at(..first)), ..rest.map(p => curve.line(at(..p)))))
+      place(curve(stroke: stroke-of(series), curve.move(at(..first)), ..rest.map(p => curve.line(at(..p)))))
       if series.actual {
         let (x, y) = at(..series.points.last())
-        place(dx: x - 2.2pt, dy: y - 2.2pt, circle(radius: 2.2pt, fill: paint, stroke: 0.8pt + white))
+        place(dx: x - 2.2pt, dy: y - 2.2pt, circle(radius: 2.2pt, fill: stroke-of(series).paint, stroke: 0.8pt + white))
       }
     }
   })
   align(center, for series in c.series {
-    let paint = if series.financial { money-ink } else if series.actual { accent } else { planned-ink }
     box(inset: (x: 6pt), {
-      box(baseline: -2.5pt, line(length: 7mm, stroke: (paint: paint, thickness: if series.actual { 2pt } else { 1.2pt },
-        dash: if series.actual { "solid" } else { "dashed" })))
+      box(baseline: -2.5pt, line(length: 7mm, stroke: stroke-of(series)))
       h(4pt)
       text(size: 8pt, series.name)
     })
@@ -86,8 +85,8 @@ REPORT_TEMPLATE = """
     heading(level: 1, data.words.curve)
     chart(data.chart)
   })
-  sheet(data.curve.names, data.curve.rows, widths: (1fr,) * data.curve.names.len(),
-    right: range(1, data.curve.names.len()))
+  block(breakable: false, sheet(data.curve.names, data.curve.rows, widths: (1fr,) * data.curve.names.len(),
+    right: range(1, data.curve.names.len())))
 }
 #if data.milestones.len() > 0 {
   heading(level: 1, data.words.milestones)
@@ -217,7 +216,8 @@ def _money(page: Page, language: str) -> list[tuple[str, str]]:
     if page.money is None:
         return []
     words, money = PROGRESS_PAPER[language], page.money
-    amounts = (("budget", money.budget), ("planned", money.planned), ("spent", money.actual))
+    rest = None if money.actual is None else money.budget - money.actual
+    amounts = (("budget", money.budget), ("planned", money.planned), ("spent", money.actual), ("rest", rest))
     return [
         (words[name], paper.money_text(amount, money.currency, country=page.country, language=language))
         for name, amount in amounts

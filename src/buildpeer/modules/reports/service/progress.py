@@ -32,7 +32,7 @@ class NewMeasure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Progress by the end of a day, cumulative; without `cost` what was said of money stays."""
 
     physical: Percent
-    cost: Decimal | None | msgspec.UnsetType = msgspec.UNSET
+    cost: Decimal | msgspec.UnsetType | None = msgspec.UNSET
     comments: Annotated[str, msgspec.Meta(max_length=2000)] = ""
 
 
