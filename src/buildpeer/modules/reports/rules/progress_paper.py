@@ -19,9 +19,9 @@ REPORT_TEMPLATE = """
 #let money-ink = rgb("#2e6f8e")
 #let card(title, progress) = block(width: 100%, fill: shade, radius: 3pt, inset: 10pt, breakable: false, {
   text(size: 9pt, fill: quiet, title)
-  v(-3pt)
+  v(-8pt)
   text(size: 22pt, weight: "bold", progress.actual)
-  v(-4pt)
+  v(-10pt)
   box(width: 100%, height: 5pt, radius: 2pt, fill: rule, clip: true, {
     place(rect(width: progress.share * 100%, height: 5pt, fill: accent, stroke: none))
     if progress.planned-share != none {
@@ -200,9 +200,9 @@ def _card(title: str, progress: Progress, page: Page, language: str) -> dict[str
     words = PROGRESS_PAPER[language]
     lines = [(words["planned"], _percent(progress.planned, page, language))]
     if progress.planned is not None and progress.actual is not None:
-        points = paper.number_text(progress.actual - progress.planned, country=page.country, language=language)
-        sign = "+" if progress.actual >= progress.planned else ""
-        lines.append((words["deviation"], words["points"].format(value=f"{sign}{points}".replace("-", "−"))))
+        off = progress.actual - progress.planned
+        points = paper.number_text(abs(off), country=page.country, language=language, decimals=1)
+        lines.append((words["deviation"], words["points"].format(value=f"{'+' if off >= 0 else '−'}{points}")))
     return {
         "title": title,
         "actual": _percent(progress.actual, page, language),
