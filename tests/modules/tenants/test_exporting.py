@@ -89,6 +89,10 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
     await furnish(admin, company, company.tower, UUID(file["upload_id"]), name="obra")
     await add_job(admin, owner, company.tower)
     await add_rfi(admin, company.tenant_id, company.tower, owner.person_id)
+    await admin.execute(
+        "insert into releases (tenant_id, release_id, upload_id, wanted_by) values ($1, $2, $3, 'ops')",
+        *(company.tenant_id, uuid4(), UUID(file["upload_id"])),
+    )
     return {"owner": owner, "left": left, "field": field, "content": content, "file": file}
 
 
