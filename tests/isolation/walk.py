@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import redis.asyncio as valkey
-from tests.architecture.test_isolation import fill
+from tests.architecture.test_isolation import add_job, fill
 from tests.conftest import Company
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.isolation.test_routes import add_device, add_key, add_session
@@ -54,6 +54,10 @@ KINDS = (
     "key_id",
     "device_id",
     "session_id",
+    "job_id",
+    "location_id",
+    "trade_id",
+    "company_id",
 )
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
@@ -90,6 +94,16 @@ select * from (
   union all select 'session_id', concat_ws(' ', session_id, device, tenant_id), tenant_id, null, 'managers', person_id,
     created_at
     from sessions
+  union all select 'location_id', concat_ws(' ', location_id, name), tenant_id, project_id, 'project', null, created_at
+    from locations
+  union all select 'trade_id', concat_ws(' ', trade_id, name), tenant_id, null, 'member', null, created_at from trades
+  union all select 'company_id', concat_ws(' ', company_id, name), tenant_id, null, 'managers', null, created_at
+    from companies
+  union all select 'company_id', concat_ws(' ', c.company_id, c.name), c.tenant_id, pc.project_id, 'project', null,
+    c.created_at
+    from companies c join project_companies pc on pc.tenant_id = c.tenant_id and pc.company_id = c.company_id
+  union all select 'day', name, tenant_id, project_id, 'project', null, day::timestamptz from calendar_days
+  union all select 'job_id', job_id::text, tenant_id, null, 'one', created_by, created_at from jobs
 ) as all_words where tenant_id = any ($1) order by created_at, kind, words
 """
 _RIGHTS = """
@@ -141,7 +155,7 @@ class Rights:
         if self.role is None or audience.tenant_id != self.tenant_id:
             return False
         if self.role in ("owner", "manager"):
-            return True
+            return audience.level != "one"
         match audience.level:
             case "member":
                 return True
@@ -246,6 +260,7 @@ class Walk:
 
     async def restore(self) -> None:
         """Put people back where they belong, give every project a file, news and a device, and seal the trail."""
+        await self.admin.execute("update jobs set state = 'cancelled', due_at = null where due_at is not null")
         for actor in self.actors:
             await self._put_back(actor)
         for company in self.companies:
@@ -258,6 +273,7 @@ class Walk:
                 )
                 await announce(self.worker_db, company, content, project=project)
             await add_device(self.admin, by.caller, uuid4())
+            await add_job(self.admin, by.caller, company.tower)
             await self.worker_db.call("select audit.seal($1)", company.tenant_id)
         await relay(self.worker_db, None, self.wakeups)
         await self.harvest()
@@ -307,6 +323,8 @@ class Walk:
             return self.tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         if name == "number":
             return "1"
+        if name == "day":
+            return f"2026-12-{self.rng.randrange(10, 31)}"
         if name == "letter_id":
             return self._nobodys(name)
         if name == "email":
@@ -345,6 +363,8 @@ class Walk:
 
     def _query(self, route: str, ids: Mapping[str, str], rng: random.Random) -> str:
         """Parameters as the api describes them. Raises KeyError for one that nobody knows how to fill."""
+        if route.endswith("/calendar"):
+            return "?from=2026-12-01&to=2026-12-31"
         fillers = {
             "project_id": lambda: ids["project_id"],
             "person_id": lambda: ids["person_id"],
@@ -358,6 +378,12 @@ class Walk:
             "format": lambda: rng.choice(["csv", "json"]),
             "q": lambda: ids["text"],
             "queue": lambda: "buildpeer-scan-live",
+            "archived": lambda: rng.choice(["true", "false"]),
+            "phase": lambda: rng.choice(["construction", "warranty"]),
+            "sort": lambda: rng.choice(["name", "code"]),
+            "role": lambda: rng.choice(["residente", "manager"]),
+            "company_id": lambda: ids["company_id"],
+            "parent_id": lambda: ids["location_id"],
             "limit": lambda: str(rng.choice([1, 7, 200])),
             "cursor": lambda: rng.choice(self.cursors[route]),
         }

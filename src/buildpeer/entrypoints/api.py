@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any
 
 from granian.constants import Interfaces
@@ -14,9 +15,9 @@ from litestar.config.response_cache import ResponseCacheConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import Message, Scope
 
 from buildpeer.modules.audit.http import AuditController
 from buildpeer.modules.documents.handlers import on_uploads_linked
@@ -29,10 +30,11 @@ from buildpeer.modules.identity.http import (
     MembersController,
     SessionsController,
 )
+from buildpeer.modules.jobs.http import JobsController
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.operations.http import OperationsController
-from buildpeer.modules.projects.http import ProjectMembersController, ProjectsController
+from buildpeer.modules.projects import http as projects
 from buildpeer.modules.uploads.http import UploadsController
 from buildpeer.platform import clock, http, telemetry
 from buildpeer.platform.auth import Tokens
@@ -55,8 +57,8 @@ CONTROLLERS = (
     ApiKeysController,
     InvitationsController,
     MembersController,
-    ProjectsController,
-    ProjectMembersController,
+    *projects.CONTROLLERS,
+    JobsController,
     UploadsController,
     DocumentsController,
     EventsController,
@@ -93,15 +95,19 @@ def create_app(settings: Settings) -> Litestar:
     async def admit(request: Request[Any, Any, Any]) -> None:
         http.admit_stranger(request, settings)
 
+    async def tell_limits(message: Message, scope: Scope) -> None:
+        http.tell_limits(message, scope, settings)
+
     return Litestar(
         route_handlers=[healthz, *CONTROLLERS],
         lifespan=[lifespan],
-        middleware=[http.RequestId, DefineMiddleware(http.RateLimits, settings=settings)],
+        middleware=[http.RequestId],
         before_request=admit,
+        before_send=[tell_limits],
         dependencies=_dependencies(settings),
         exception_handlers={
-            Problem: http.on_problem,
-            HTTPException: http.on_http_exception,
+            Problem: partial(http.on_problem, settings=settings),
+            HTTPException: partial(http.on_http_exception, settings=settings),
             Exception: http.on_unexpected,
         },
         openapi_config=OpenAPIConfig(

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import yaml
 from click.testing import CliRunner
+from tests.architecture.test_isolation import add_job, furnish
 from tests.conftest import Clients, Company
 from tests.modules.tenants.conftest import silent
 from tests.modules.uploads.arriving import arrive, open_files
@@ -84,6 +85,8 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
         "insert into event_log select $1, coalesce(max(position), 0) + 1, $2, 'test', '{}', now() from event_log",
         *(company.tenant_id, company.tower),
     )
+    await furnish(admin, company, company.tower, UUID(file["upload_id"]), name="obra")
+    await add_job(admin, owner, company.tower)
     return {"owner": owner, "left": left, "field": field, "content": content, "file": file}
 
 

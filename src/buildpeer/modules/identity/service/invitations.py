@@ -1,6 +1,7 @@
 """Inviting people by e-mail, crews by a QR code, and joining."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID, uuid4
@@ -17,6 +18,7 @@ from buildpeer.modules.identity.service.sessions import (
     begin_session,
     has_second_step,
     memberships_of,
+    password_proof,
     person_of,
 )
 from buildpeer.modules.identity.service.totp import prove_code
@@ -35,8 +37,8 @@ class NewInvitation(msgspec.Struct, kw_only=True):
 
     kind: InvitationKind
     role: Role = "empleado_obra"
-    projects: list[UUID] = []
-    email: str | None = None
+    projects: Annotated[list[UUID], msgspec.Meta(max_length=500)] = []
+    email: Annotated[str, msgspec.Meta(max_length=254)] | None = None
     person_id: UUID | None = None
     uses: int = 1
 
@@ -69,10 +71,10 @@ class Acceptance(msgspec.Struct, kw_only=True):
     on site a device (and a name, if new).
     """
 
-    token: str
-    name: str = ""
+    token: Annotated[str, msgspec.Meta(max_length=100)]
+    name: Annotated[str, msgspec.Meta(max_length=200)] = ""
     locale: rules.Locale = "es"
-    password: str = ""
+    password: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     code: Annotated[str, msgspec.Meta(max_length=40)] = ""
     device: NewDevice | None = None
 
@@ -84,11 +86,13 @@ class Joined(msgspec.Struct, frozen=True):
     device_id: UUID | None
 
 
-async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url: str, now: datetime) -> Invited:
+async def invite(
+    db: Database, throttle: Throttle, *, caller: Caller, wanted: NewInvitation, web_url: str, now: datetime
+) -> Invited:
     """Invite; an e-mail goes out once this has committed, and the link for others is given here alone.
 
     Raises Problem not_found, with the `projects` that the caller can't see, if it is those; not_allowed (only an owner
-    invites an owner, or an owner's device); or invalid.
+    invites an owner, or an owner's device); too_many_tries, for e-mails are strangers' mail; or invalid.
     """
     rules.check_invitation(wanted.kind, role=wanted.role, uses=wanted.uses)
     email = rules.check_email(wanted.email or "") if wanted.kind == "email" else None
@@ -113,6 +117,9 @@ async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url
         unseen = set(wanted.projects) - await store.visible_projects(tx, wanted.projects)
         if unseen:
             raise Problem("not_found", projects=sorted(unseen))
+        if email:
+            await throttle.take(rules.INVITATIONS_BY_RECIPIENT, f"{caller.tenant_id}/{email}")
+            await throttle.take(rules.INVITATIONS_BY_COMPANY, str(caller.tenant_id))
         await store.add_invitation(tx, made)
         await store.add_token(tx, token_hash(token), made.invitation_id)
         if email:
@@ -124,6 +131,46 @@ async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url
             )
             await tx.mail(letter)
     return Invited(made, None, None) if email else Invited(made, link, qr.svg(link))
+
+
+async def invite_by_mail(
+    tx: Transaction, wanted: Sequence[tuple[str, Role, list[UUID]]], *, web_url: str, now: datetime
+) -> None:
+    """Invite people by their addresses, each with a role and projects, in the transaction of whoever invites them; who
+    is known already, and whether the projects may be seen, has been asked before. The mails go out once it commits.
+
+    Raises Problem not_found or not_allowed.
+    """
+    rules.permit(tx.role, "people", "admin" if any(role == "owner" for _, role, _ in wanted) else "standard")
+    tenant = next(t for t in await memberships_of(tx) if t.tenant_id == tx.tenant_id)
+    inviter = await person_of(tx)
+    letters: list[Letter] = []
+    for email, role, projects in wanted:
+        token = secrets.token_urlsafe(16)
+        made = Invitation(
+            invitation_id=uuid4(),
+            kind="email",
+            email=email,
+            person_id=None,
+            role=role,
+            projects=projects,
+            created_by=tx.person_id,
+            created_at=now,
+            expires_at=now + rules.MAILED_LIFE,
+            uses_left=1,
+        )
+        await store.add_invitation(tx, made)
+        await store.add_token(tx, token_hash(token), made.invitation_id)
+        facts = {
+            "link": f"{web_url}/join#{token}",
+            "tenant": tenant.name,
+            "inviter": inviter.name,
+            "days": rules.MAILED_LIFE.days,
+        }
+        letters.append(
+            Letter(mail_id=new_id(), template="invitation", recipient=email, locale=inviter.locale, facts=facts)
+        )
+    await tx.mail(*letters)
 
 
 async def invite_first_owner(
@@ -232,7 +279,8 @@ async def accept(
         return Joined(None, device_id)
     scope = Scope(tenant_id, person_id, request_id)
     name = device.name if device else ""
-    signed_in = await begin_session(db, tokens, scope=scope, device=name, device_id=device_id, now=now)
+    proof = password_proof(found["password_hash"]) if found["email"] and found["known_person"] else None
+    signed_in = await begin_session(db, tokens, scope=scope, device=name, device_id=device_id, proof=proof, now=now)
     return Joined(signed_in, device_id)
 
 
