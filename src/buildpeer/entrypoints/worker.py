@@ -13,6 +13,7 @@ import structlog
 
 from buildpeer import wiring
 from buildpeer.modules.audit import service as audit
+from buildpeer.modules.documents import service as documents
 from buildpeer.modules.documents.handlers import on_upload_ready
 from buildpeer.modules.identity import service as identity
 from buildpeer.modules.jobs import service as jobs
@@ -49,6 +50,7 @@ _JOBS_AT_ONCE = 2
 
 # Who does which kind of job.
 JOBS: Handlers = {
+    documents.ARCHIVE: documents.write_archive,
     importing.LOCATIONS: projects.on_locations_import,
     importing.PEOPLE: functools.partial(projects.on_people_import, invite=identity.invite_by_mail),
 }

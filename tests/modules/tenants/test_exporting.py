@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import yaml
 from click.testing import CliRunner
-from tests.architecture.test_isolation import add_job, furnish
+from tests.architecture.test_isolation import add_job, file_away, furnish
 from tests.conftest import Clients, Company
 from tests.modules.tenants.conftest import silent
 from tests.modules.uploads.arriving import arrive, open_files
@@ -86,6 +86,9 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
         *(company.tenant_id, company.tower),
     )
     await furnish(admin, company, company.tower, UUID(file["upload_id"]), name="obra")
+    await admin.execute("set session_replication_role = replica")  # a pair takes two photos, and there is one
+    await file_away(admin, company, company.tower, field.person_id, UUID(file["upload_id"]), after=uuid4())
+    await admin.execute("reset session_replication_role")
     await add_job(admin, owner, company.tower)
     return {"owner": owner, "left": left, "field": field, "content": content, "file": file}
 

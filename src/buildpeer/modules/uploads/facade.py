@@ -1,12 +1,15 @@
 """What other modules may know of an upload: the file that came of it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from buildpeer.facts import Icon, Media, Rendition
-from buildpeer.modules.uploads.rules import Upload
+from buildpeer.modules.uploads import store
+from buildpeer.modules.uploads.rules import State, Upload
+from buildpeer.platform.db import Transaction
 
 
 class ReadyFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +51,32 @@ class LinkedFile(msgspec.Struct, frozen=True):
     project_id: UUID
     kind: str
     name: str
+
+
+class SentFile(msgspec.Struct, frozen=True):
+    """An upload as it stands; `document_id` is where a duplicate's content lies."""
+
+    upload_id: UUID
+    project_id: UUID
+    state: State
+    document_id: UUID | None
+
+
+async def sent_by_caller(tx: Transaction, upload_ids: Sequence[UUID]) -> dict[UUID, SentFile]:
+    """Those of these uploads that the caller opened."""
+    return {row["upload_id"]: SentFile(**dict(row)) for row in await store.sent_by(tx, upload_ids)}
+
+
+class NamedFile(msgspec.Struct, frozen=True):
+    """An upload by its name."""
+
+    upload_id: UUID
+    name: str
+
+
+async def sent_to(tx: Transaction, project_id: UUID, upload_ids: Sequence[UUID]) -> list[NamedFile]:
+    """Those of these uploads that were sent to the project, in whatever state, if the caller may see them."""
+    return [NamedFile(**dict(row)) for row in await store.sent_to(tx, project_id, upload_ids)]
 
 
 def ready_file(upload: Upload) -> ReadyFile:
