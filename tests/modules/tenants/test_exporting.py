@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import yaml
 from click.testing import CliRunner
-from tests.architecture.test_isolation import add_job, add_rfi, furnish, write_logs
+from tests.architecture.test_isolation import add_job, add_rfi, file_away, furnish, write_logs
 from tests.conftest import Clients, Company
 from tests.modules.tenants.conftest import silent
 from tests.modules.uploads.arriving import arrive, open_files
@@ -87,8 +87,15 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
     )
     await write_logs(admin, company, company.tower, field.person_id, name="a")
     await furnish(admin, company, company.tower, UUID(file["upload_id"]), name="obra")
+    await admin.execute("set session_replication_role = replica")  # a pair takes two photos, and there is one
+    await file_away(admin, company, company.tower, field.person_id, UUID(file["upload_id"]), after=uuid4())
+    await admin.execute("reset session_replication_role")
     await add_job(admin, owner, company.tower)
     await add_rfi(admin, company.tenant_id, company.tower, owner.person_id)
+    await admin.execute(
+        "insert into releases (tenant_id, release_id, upload_id, wanted_by) values ($1, $2, $3, 'ops')",
+        *(company.tenant_id, uuid4(), UUID(file["upload_id"])),
+    )
     return {"owner": owner, "left": left, "field": field, "content": content, "file": file}
 
 

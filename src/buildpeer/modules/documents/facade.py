@@ -21,6 +21,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     captured_at: datetime | None
     latitude: float | None
     longitude: float | None
+    location_id: UUID | None
     thumbnail: Rendition | None
     preview: Rendition | None
 

@@ -188,14 +188,15 @@ def status_of(report: Report) -> Status:
 
 
 async def places_of(tx: Transaction, photos: Sequence[ChosenPhoto], found: Sequence[Described]) -> list[PagePhoto]:
-    """Photos with what is told of them: the project's own name of the place, or else where the phone was."""
-    places = {photo.location_id for photo in photos if photo.location_id}
-    names = await projects.names_of(tx, locations=places, trades=[], companies=[])
+    """Photos with what is told of them: the place's own name, or else where the phone was."""
     by_id = {document.document_id: document for document in found}
+    places = {photo.location_id for photo in photos} | {document.location_id for document in found}
+    names = await projects.names_of(tx, locations={p for p in places if p}, trades=[], companies=[])
 
     def told(photo: ChosenPhoto) -> PagePhoto:
         document = by_id.get(photo.document_id)
-        place = names.get(photo.location_id, "") if photo.location_id else ""
+        location_id = photo.location_id or (document and document.location_id)
+        place = names.get(location_id, "") if location_id else ""
         if not place and document and document.latitude is not None and document.longitude is not None:
             place = f"{document.latitude:.5f}, {document.longitude:.5f}"
         captured_at = document.captured_at if document else None

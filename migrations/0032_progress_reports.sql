@@ -69,11 +69,12 @@ create table report_readings (
 -- What was published stays, whoever it is; but for a company that is erased whole.
 create function app.keep_published() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-  if old.published_at is null then
+  if old.published_at is null or new is not distinct from old then
     return case tg_op when 'DELETE' then old else new end;
-  end if;
-  if tg_op = 'DELETE' and current_user = 'buildpeer_operator' and app.is_being_erased() then
-    return old;
+  elsif tg_op = 'DELETE' and current_user = 'buildpeer_operator' then
+    if app.is_being_erased() then
+      return old;
+    end if;
   end if;
   raise exception 'what was published stays as it was published' using errcode = 'restrict_violation';
 end
@@ -142,21 +143,23 @@ reset role;
 
 set role buildpeer_system;
 -- The photos of a report that the caller may read, also for an investor, who sees no other files; not those that were
--- locked away or erased since.
+-- locked away or erased since. Publishing a photo that was private shows it to the report's readers.
 create function app.report_photos(wanted uuid)
   returns table (document_id uuid, name text, sha256 bytea, captured_at timestamptz, latitude double precision,
-    longitude double precision, thumbnail jsonb, preview jsonb)
+    longitude double precision, location_id uuid, thumbnail jsonb, preview jsonb)
   language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
-  select d.document_id, d.name, d.sha256, d.captured_at, d.latitude, d.longitude, d.thumbnail, d.preview
+  select d.document_id, d.name, d.sha256, d.captured_at, d.latitude, d.longitude, d.location_id, d.thumbnail, d.preview
   from public.progress_reports r
     cross join jsonb_array_elements(r.content -> 'photos') as p (photo)
     join public.documents d on d.tenant_id = r.tenant_id and d.project_id = r.project_id
       and d.document_id = (p.photo ->> 'document_id')::uuid
   where r.tenant_id = app.tenant_id() and r.report_id = wanted and d.withdrawn_at is null
     and r.project_id = any (app.visible_projects())
-    and (app.member_role() in ('owner', 'manager', 'residente')
-      or (app.member_role() = 'inversionista' and r.published_at is not null));
+    and (app.member_role() in ('owner', 'manager')
+      or (app.member_role() in ('residente', 'inversionista') and r.published_at is not null)
+      or (app.member_role() = 'residente' and not d.private
+        and (d.album_id is null or d.album_id <> all (app.hidden_albums()))));
 end;
 revoke all on function app.report_photos(uuid) from public;
 grant execute on function app.report_photos(uuid) to buildpeer_app;
