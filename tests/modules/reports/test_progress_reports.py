@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,8 @@ from tests.modules.reports.test_exporting import pictures_in, text_of
 
 from buildpeer import layout
 from buildpeer.modules.jobs import service as jobs
+from buildpeer.modules.reports.rules.progress import Measured, Milestone, curve
+from buildpeer.modules.reports.rules.progress_paper import milestone_state
 from buildpeer.modules.reports.service import exporting_progress as exporting
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller
@@ -288,3 +291,26 @@ async def test_money_and_plans_are_for_those_who_may(desk: Desk) -> None:
 async def test_a_plan_that_is_none_is_refused(desk: Desk, csv: str) -> None:
     answer = await desk.call("PUT", f"{desk.project}/baseline", {"csv": csv}, tag="*")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+
+
+def test_a_milestone_is_told_by_the_reports_last_day() -> None:
+    planned, last = date(2026, 9, 20), date(2026, 9, 30)
+
+    def told(**days: date) -> str:
+        return milestone_state(Milestone(name="Estructura", planned=days.pop("planned", planned), **days), last, "es")
+
+    assert told(actual=date(2026, 9, 20)) == "cumplido"
+    assert told(actual=date(2026, 9, 21)) == "cumplido, 1 día tarde"
+    assert told(actual=date(2026, 10, 1)) == "vencido"  # after the period, of which nothing was known in it
+    assert told(forecast=date(2026, 10, 5)) == "15 días de retraso"
+    assert told(planned=date(2026, 10, 20)) == "en fecha"
+
+
+@pytest.mark.parametrize("step", ["month", "week"])
+def test_a_curve_without_a_plan_or_measurements_is_still_one(step: Any) -> None:
+    last = date(2026, 9, 30)
+    assert [point.on for point in curve([], [], last=last, step=step)] == [last]
+    measured = [Measured(measured_on=date(2026, 9, 1), physical=3)]
+    days = [point.on for point in curve([], measured, last=last, step=step)]
+    assert (days[0], days[-1]) == (date(2026, 9, 1), last)
+    assert {day.isoweekday() for day in days[1:-1]} <= {7}

@@ -177,10 +177,10 @@ def milestone_state(milestone: Milestone, last: date, language: str) -> str:
     words = PROGRESS_PAPER[language]
     if milestone.actual is not None and milestone.actual <= last:
         days = (milestone.actual - milestone.planned).days
-        return words["done_late"].format(days=days) if days > 0 else words["done"]
+        return words["done_late" if days > 1 else "done_late_one"].format(days=days) if days > 0 else words["done"]
     days = ((milestone.forecast or milestone.planned) - milestone.planned).days
     if days > 0:
-        return words["delayed"].format(days=days)
+        return words["delayed" if days > 1 else "delayed_one"].format(days=days)
     return words["due"] if milestone.planned < last else words["on_time"]
 
 
@@ -200,9 +200,10 @@ def _card(title: str, progress: Progress, page: Page, language: str) -> dict[str
     words = PROGRESS_PAPER[language]
     lines = [(words["planned"], _percent(progress.planned, page, language))]
     if progress.planned is not None and progress.actual is not None:
-        off = progress.actual - progress.planned
+        off = round(progress.actual - progress.planned, 1)
         points = paper.number_text(abs(off), country=page.country, language=language, decimals=1)
-        lines.append((words["deviation"], words["points"].format(value=f"{'+' if off >= 0 else '−'}{points}")))
+        sign = "+" if off > 0 else "−" if off < 0 else ""
+        lines.append((words["deviation"], words["points"].format(value=f"{sign}{points}")))
     return {
         "title": title,
         "actual": _percent(progress.actual, page, language),
