@@ -120,9 +120,12 @@ create policy managers on baselines as restrictive for insert to buildpeer_app
 create policy managers_changes on baselines as restrictive for update to buildpeer_app
   using ((select app.role()) in ('owner', 'manager'));
 -- Everybody sees and writes their own receipt; those who compose see all of them.
-create policy own on report_readings as restrictive to buildpeer_app
-  using (person_id = (select app.person_id()) or (select app.role()) in ('owner', 'manager'))
+create policy own on report_readings as restrictive for select to buildpeer_app
+  using (person_id = (select app.person_id()) or (select app.role()) in ('owner', 'manager'));
+create policy own_only on report_readings as restrictive for insert to buildpeer_app
   with check (person_id = (select app.person_id()));
+create policy own_change on report_readings as restrictive for update to buildpeer_app
+  using (person_id = (select app.person_id()));
 
 grant insert (tenant_id, project_id, points, updated_by, updated_at), update (points, version, updated_by, updated_at)
   on baselines to buildpeer_app;
