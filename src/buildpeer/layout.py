@@ -84,8 +84,13 @@ def first_chunks(size_bytes: int, length: int, most: int) -> list[Range]:
 
 
 def tenant_prefixes(tenant_id: UUID) -> list[str]:
-    """Under which keys a tenant's originals lie, and their pictures in their own bucket."""
-    return [f"{lane}/{tenant_id}/" for lane in ("live", "bulk")]
+    """Under which keys a tenant's originals lie, their pictures in their own bucket, and what its jobs have made."""
+    return [f"{root}/{tenant_id}/" for root in ("live", "bulk", "jobs")]
+
+
+def job_key(tenant_id: UUID, job_id: UUID, tries: int) -> str:
+    """Where the file lies, in the bucket of what is derived, that a try of a job has made."""
+    return f"jobs/{tenant_id}/{job_id}/{tries}"
 
 
 def tenant_chunks_prefix(tenant_id: UUID) -> str:

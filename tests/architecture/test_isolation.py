@@ -81,6 +81,7 @@ async def world(
     )
     for project in (company.tower, company.school):
         await fill(admin, worker_db, company, project, field.person_id)
+        await add_job(admin, field, project)
         await admin.execute(
             "insert into event_log select $1, coalesce(max(position), 0) + 1, $2, 'test', '{}', now() from event_log",
             *(company.tenant_id, project),
@@ -130,7 +131,43 @@ async def fill(
     )
     async with worker_db.transaction(Scope(tenant_id, None)) as tx:
         await documents.insert(tx, file, Capture(), Location())
+    await furnish(admin, company, project, upload_id, name=name)
     return upload_id
+
+
+async def add_job(admin: Any, caller: Caller, project: UUID, job_id: UUID | None = None) -> UUID:
+    """A job that somebody has ordered, and no handler knows."""
+    job_id = job_id or new_id()
+    await admin.execute(
+        """insert into jobs (tenant_id, job_id, project_id, created_by, kind, wanted, language)
+        values ($1, $2, $3, $4, 'test.none', '{}', 'es')""",
+        *(caller.tenant_id, job_id, project, caller.person_id),
+    )
+    return job_id
+
+
+async def furnish(admin: Any, company: Company, project: UUID, document: UUID, *, name: str) -> None:
+    """A place, a trade, a company, a day off, a budget and a cover for a project; again changes nothing."""
+    named = f"{name} {project}"
+    place = (company.tenant_id, project)
+    for statement, arguments in (
+        ("locations (tenant_id, project_id, location_id, name) values ($1, $2, $3, $4)", (new_id(), named)),
+        ("calendar_days (tenant_id, project_id, day, works, name) values ($1, $2, '2026-12-24', false, $3)", (named,)),
+        ("project_budgets (tenant_id, project_id, amount) values ($1, $2, 1)", ()),
+        ("project_covers (tenant_id, project_id, document_id) values ($1, $2, $3)", (document,)),
+    ):
+        await admin.execute(f"insert into {statement} on conflict do nothing", *place, *arguments)
+    await admin.execute(
+        "insert into trades (tenant_id, trade_id, name) values ($1, $2, $3) on conflict do nothing",
+        *(company.tenant_id, new_id(), named),
+    )
+    await admin.execute(
+        """with made as (insert into companies (tenant_id, company_id, name) values ($1, $2, $3)
+          on conflict do nothing returning company_id)
+        insert into project_companies (tenant_id, project_id, company_id, duty)
+        select $1, $4, m.company_id, 'contractor' from made m""",
+        *(company.tenant_id, new_id(), named, project),
+    )
 
 
 MEMBERS = "person_id in (select person_id from memberships where tenant_id = $1)"
@@ -139,8 +176,17 @@ SEEN_COLUMNS = {"people": "person_id, email, name, locale", "devices": "person_i
 CHANGED_COLUMN = {
     "sessions": "ended_at",
     "uploads": "updated_at",
+    "jobs": "state",
     "people": "name",
     "projects": "name",
+    "project_members": "company_id",
+    "project_budgets": "amount",
+    "project_companies": "duty",
+    "project_covers": "document_id",
+    "locations": "name",
+    "trades": "name",
+    "companies": "name",
+    "calendar_days": "name",
     "memberships": "role",
     "invitations": "revoked_at",
     "api_keys": "revoked_at",
@@ -215,6 +261,20 @@ async def test_every_tenant_table_forces_row_level_security_and_begins_with_the_
         assert (row["relrowsecurity"], row["relforcerowsecurity"]) == (True, True), row["relname"]
         if row["relname"] not in ("people", "sessions", "totps", "recovery_codes"):
             assert row["leading"] == "tenant_id", row["relname"]
+
+
+async def test_every_table_of_a_project_is_closed_with_it(admin: asyncpg.Connection) -> None:
+    rows = await admin.fetch(
+        """select case when n.nspname = 'public' then c.relname else n.nspname || '.' || c.relname end as name,
+          array(select t.tgname::text from pg_trigger t where t.tgrelid = c.oid and t.tgname like 'archived%') as kept
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.relkind in ('r', 'p') and not c.relispartition and n.nspname in ('public', 'app', 'audit')
+          and exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'project_id')"""
+    )
+    closed = {"archived_insert", "archived_update", "archived_delete"}
+    for row in rows:
+        if row["name"] not in (*TABLE["written_when_archived"], "projects"):
+            assert set(row["kept"]) == closed, row["name"]
 
 
 async def test_every_tenant_table_is_audited_but_for_the_logs_themselves(admin: Any) -> None:

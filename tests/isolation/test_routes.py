@@ -15,7 +15,7 @@ import redis.asyncio as valkey
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.architecture.test_isolation import fill
+from tests.architecture.test_isolation import add_job, fill
 from tests.conftest import Company, declare
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.modules.notifications.test_stream import announce, relay
@@ -104,6 +104,9 @@ class World:
         )
         return {"invitation_id": str(invitation)}
 
+    async def _job_id(self) -> dict[str, str]:
+        return {"job_id": str(await add_job(self.admin, self.callers["field"], self.company.tower))}
+
     async def _key_id(self) -> dict[str, str]:
         key = uuid4()
         await add_key(self.admin, self.callers["owner"], key, {})
@@ -126,7 +129,7 @@ class World:
         """Ids that are nobody's."""
         ids = dict.fromkeys(("tenant_id", "project_id", "person_id", "device_id", "invitation_id", "key_id"), "")
         ids = {name: str(uuid4()) for name in (*ids, "session_id")} | dict.fromkeys(
-            ("upload_id", "document_id"), str(new_id())
+            ("upload_id", "document_id", "job_id"), str(new_id())
         )
         challenge = self._tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         return ids | new_words() | {"email": f"{uuid4()}@example.test", "challenge": challenge}
@@ -194,7 +197,9 @@ async def world(
     await relay(worker_db, None, wakeups)
     school = await fill(admin, worker_db, company, company.school, world.callers["field_out"].person_id)
     world.shared = {"tenant_id": str(company.tenant_id), "project_id": str(company.tower)}
-    shared = world.shared = await world.things("person_id", "upload_id", "invitation_id", "key_id", "session_id")
+    shared = world.shared = await world.things(
+        "person_id", "upload_id", "invitation_id", "key_id", "session_id", "job_id"
+    )
     world.places = {
         "tower": {str(company.tower), shared["upload_id"]},
         "school": {str(company.school), str(school)},

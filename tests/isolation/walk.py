@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import redis.asyncio as valkey
-from tests.architecture.test_isolation import fill
+from tests.architecture.test_isolation import add_job, fill
 from tests.conftest import Company
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.isolation.test_routes import add_device, add_key, add_session
@@ -54,6 +54,7 @@ KINDS = (
     "key_id",
     "device_id",
     "session_id",
+    "job_id",
 )
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
@@ -90,6 +91,7 @@ select * from (
   union all select 'session_id', concat_ws(' ', session_id, device, tenant_id), tenant_id, null, 'managers', person_id,
     created_at
     from sessions
+  union all select 'job_id', job_id::text, tenant_id, null, 'one', created_by, created_at from jobs
 ) as all_words where tenant_id = any ($1) order by created_at, kind, words
 """
 _RIGHTS = """
@@ -141,7 +143,7 @@ class Rights:
         if self.role is None or audience.tenant_id != self.tenant_id:
             return False
         if self.role in ("owner", "manager"):
-            return True
+            return audience.level != "one"
         match audience.level:
             case "member":
                 return True
@@ -258,6 +260,7 @@ class Walk:
                 )
                 await announce(self.worker_db, company, content, project=project)
             await add_device(self.admin, by.caller, uuid4())
+            await add_job(self.admin, by.caller, company.tower)
             await self.worker_db.call("select audit.seal($1)", company.tenant_id)
         await relay(self.worker_db, None, self.wakeups)
         await self.harvest()

@@ -535,7 +535,7 @@ def test_a_process_gets_what_it_needs_and_nothing_else(stack: Stack, monkeypatch
     }
     assert holders == {
         "postgres_password": {"admin", "auditor", "operator"},
-        "app_password": {"api"},
+        "app_password": {"api", "worker"},  # which does what people have ordered under their own sight
         "worker_password": {"worker"},
         "valkey_password": {"api", "worker"},
         "token_key": {"api"},

@@ -30,10 +30,11 @@ from buildpeer.modules.identity.http import (
     MembersController,
     SessionsController,
 )
+from buildpeer.modules.jobs.http import JobsController
 from buildpeer.modules.notifications.http import EventsController
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.operations.http import OperationsController
-from buildpeer.modules.projects.http import ProjectMembersController, ProjectsController
+from buildpeer.modules.projects import http as projects
 from buildpeer.modules.uploads.http import UploadsController
 from buildpeer.platform import clock, http, telemetry
 from buildpeer.platform.auth import Tokens
@@ -56,8 +57,8 @@ CONTROLLERS = (
     ApiKeysController,
     InvitationsController,
     MembersController,
-    ProjectsController,
-    ProjectMembersController,
+    *projects.CONTROLLERS,
+    JobsController,
     UploadsController,
     DocumentsController,
     EventsController,

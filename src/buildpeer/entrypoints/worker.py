@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import functools
+import itertools
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -13,8 +15,12 @@ from buildpeer import wiring
 from buildpeer.modules.audit import service as audit
 from buildpeer.modules.documents.handlers import on_upload_ready
 from buildpeer.modules.identity import service as identity
+from buildpeer.modules.jobs import service as jobs
+from buildpeer.modules.jobs.facade import Handlers
 from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.operations import service as operations
+from buildpeer.modules.projects import handlers as projects
+from buildpeer.modules.projects.service import importing
 from buildpeer.modules.uploads import handlers
 from buildpeer.modules.uploads import service as uploads
 from buildpeer.platform import clock, telemetry
@@ -33,26 +39,39 @@ SWEEP_PAUSE_S = 5.0
 TRAIL_PAUSE_S = 1.0
 COLLECT_PAUSE_S = 30.0
 ORDERS_PAUSE_S = 2.0
+JOBS_PAUSE_S = 0.5  # somebody waits for it
+EXPIRY_PAUSE_S = 300.0
 SEAL_PAUSE_S = 20.0  # the trail is sealed at most a minute behind
 HOUR_S = 3600.0
 _WAIT_S = 10
 _CONSUMERS = 2  # per status queue
+_JOBS_AT_ONCE = 2
+
+# Who does which kind of job.
+JOBS: Handlers = {
+    importing.LOCATIONS: projects.on_locations_import,
+    importing.PEOPLE: functools.partial(projects.on_people_import, invite=identity.invite_by_mail),
+}
 
 _log = structlog.get_logger()
 
 
 async def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; a message under way that is cut off comes again."""
-    settings.require("database_url", "valkey_url")
+    settings.require("database_url", "people_database_url", "valkey_url")
     telemetry.configure_logging(settings, process="worker")
     db = await Database.connect(settings.database_url)
+    people_db = await Database.connect(settings.people_database_url, size=2 * _JOBS_AT_ONCE)
     queues = Queues(settings, threads=2 * _CONSUMERS + 4)
     storage = Storage(settings, now=clock.now)
     wakeups = Wakeups(settings.valkey_url)
     mailer = Mailer(settings.smtp_url, sender=settings.mail_from) if settings.smtp_url else None
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in _loops(settings, db, queues, storage, wakeups)]
+            loops = itertools.chain(
+                _loops(settings, db, queues, storage, wakeups), _jobs(settings, db, people_db, storage)
+            )
+            tasks = [group.create_task(coroutine) for coroutine in loops]
             if mailer is not None:
 
                 async def relay_mails() -> int:
@@ -69,6 +88,7 @@ async def run(settings: Settings) -> None:
         queues.close()
         storage.close()
         await wakeups.close()
+        await people_db.close()
         await db.close()
 
 
@@ -97,6 +117,18 @@ def _loops(
     yield _forever("trail", lambda: identity.trail_failed_sign_ins(db), pause_s=TRAIL_PAUSE_S)
     yield _forever("seal", lambda: audit.seal(db, storage, bucket=settings.audit_bucket), pause_s=SEAL_PAUSE_S)
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
+
+
+def _jobs(
+    settings: Settings, db: Database, people_db: Database, storage: Storage
+) -> Iterator[Coroutine[None, None, None]]:
+    for _ in range(_JOBS_AT_ONCE):
+        yield _forever(
+            "jobs",
+            lambda: jobs.work(db, people_db, storage, JOBS, bucket=settings.derived_bucket, now=clock.now),
+            pause_s=JOBS_PAUSE_S,
+        )
+    yield _forever("expire_jobs", lambda: jobs.expire(db, storage, now=clock.now()), pause_s=EXPIRY_PAUSE_S)
 
 
 async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.Queue) -> int:

@@ -229,6 +229,7 @@ def policies(
         + drop_chunks
         + tidy
         + _allow(["s3:PutObject"], [f"arn:aws:s3:::{audit}/seals/*"])
+        + _allow(["s3:PutObject", "s3:AbortMultipartUpload"], [f"arn:aws:s3:::{derived}/jobs/*"])  # what people ordered
         + consume(STATUS)
         + _allow(["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:DeleteMessageBatch", "sqs:GetQueueUrl"], dead)
         + _allow(["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"], everything),
@@ -272,7 +273,9 @@ def _make_buckets(s3: Any, *, uploads: str, chunks: str, derived: str, audit: st
         "Filter": {"Prefix": ""},
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": CHUNK_LIFE_DAYS},
     }
-    for name, rule in ((uploads, give_up), (chunks, give_up | {"Expiration": {"Days": CHUNK_LIFE_DAYS}})):
+    expire: dict[str, Any] = give_up | {"Expiration": {"Days": CHUNK_LIFE_DAYS}}
+    of_jobs: dict[str, Any] = {"ID": "jobs", "Filter": {"Prefix": "jobs/"}}
+    for name, rule in ((uploads, give_up), (chunks, expire), (derived, expire | of_jobs)):
         s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [rule]})
     notify: dict[str, Any] = {"EventBridgeConfiguration": {}}
     s3.put_bucket_notification_configuration(Bucket=uploads, NotificationConfiguration=notify)

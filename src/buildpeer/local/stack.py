@@ -353,6 +353,8 @@ class Stack:
                 else (WORKER_ROLE, self.secrets.worker_password)
             )
             found |= _prefixed(database_url=self.postgres.url(role, password), valkey_url=self.valkey.url)
+        if process == "worker":
+            found |= _prefixed(people_database_url=self.postgres.url(APP_ROLE, self.secrets.app_password))
         return found
 
     def _aws_settings(self) -> dict[str, str]:

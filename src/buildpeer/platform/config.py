@@ -20,6 +20,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     database_url: str = ""  # the api's role, or the worker's
+    people_database_url: str = ""  # the api's role again, in which the worker does what people have ordered
     admin_database_url: str = ""  # the migrations' role
     valkey_url: str = ""
     token_key: str = ""  # signs access tokens; at least 32 bytes, base64

@@ -19,11 +19,18 @@ from buildpeer.platform.errors import Problem
 POOL_WAIT_S = 10.0
 FIRST_PAGE = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))  # where lists begin that show the newest first
 _ROWS_AHEAD = 500
-_SUSPENDED = "BP001"  # what app.refuse_suspended() raises
+# What triggers raise, whatever door somebody comes through.
+_REFUSED = {
+    "BP001": "tenant_suspended",
+    "BP002": "project_archived",
+    "BP003": "location_cycle",
+    "BP004": "location_too_deep",
+}
 _BEGIN = "select role, session_ended from app.enter($1, $2, $3, $4, $5)"
 _OUTBOX = """
-insert into outbox (tenant_id, destination, project_id, type, body)
-select (r ->> 'tenant_id')::uuid, r ->> 'destination', (r ->> 'project_id')::uuid, r ->> 'type', r -> 'body'
+insert into outbox (tenant_id, destination, project_id, person_id, type, body)
+select (r ->> 'tenant_id')::uuid, r ->> 'destination', (r ->> 'project_id')::uuid, (r ->> 'person_id')::uuid,
+  r ->> 'type', r -> 'body'
 from jsonb_array_elements($1::jsonb) with ordinality as u (r, o) order by o
 """
 _MAIL = """
@@ -164,7 +171,8 @@ class Database:
 
         Raises ScopeError for a scope that names neither tenant nor person: it would see nothing, or the wrong thing;
         Problem session_ended for a session that has ended, whatever its access token still says, or a revoked key;
-        Problem tenant_suspended for writing to a tenant that may only be read.
+        Problem tenant_suspended or project_archived for writing to what may only be read, location_cycle or
+        location_too_deep for what would be no tree.
         """
         if scope.tenant_id is None and scope.person_id is None:
             raise ScopeError("a transaction needs a tenant or a person")
@@ -188,8 +196,8 @@ class Database:
             async with self._pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
                 yield connection
         except asyncpg.PostgresError as exc:
-            if getattr(exc, "sqlstate", "") == _SUSPENDED:
-                raise Problem("tenant_suspended") from exc
+            if (code := _REFUSED.get(getattr(exc, "sqlstate", "") or "")) is not None:
+                raise Problem(code) from exc
             raise
 
     async def call(self, sql: str, *args: Any) -> list[Any]:

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -21,7 +22,7 @@ import structlog
 from litestar import Request, Response
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.params import QueryParameter
+from litestar.params import HeaderParameter, QueryParameter
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from buildpeer.platform import messages, rates
@@ -43,8 +44,13 @@ Cursor = Annotated[
 ]
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=200, description="Most items to return")]
 DEFAULT_LIMIT = 50
+IfMatch = Annotated[
+    str | None,
+    HeaderParameter(name="if-match", required=False, description="The ETag of what was read, or * for whatever it is"),
+]
 SEND_TIMEOUT_S = 30.0
 _MINUTE_S = 60
+_TAG = re.compile(r'"([0-9]{1,18})"')
 
 # What a door may ask for by name; `entrypoints/api` provides them.
 DatabaseDep = NamedDependency[Database]
@@ -79,7 +85,8 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 41
 
 def used_with(tool: str, *, write: str = "standard") -> dict[str, str]:
     """The `opt` of a controller whose doors machines may use, by a key that has this tool: at level read for GET, at
-    level `write` for the rest. Without it no machine may.
+    level `write` for the rest; by "any" tool where the door shows nothing but what the machine itself has done. Without
+    it no machine may.
     """
     return {"tool": tool, "write": write}
 
@@ -110,6 +117,26 @@ def read_cursor(cursor: str | None, shape: type[T]) -> T | None:
         return msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=shape)
     except (binascii.Error, ValueError, msgspec.DecodeError) as exc:
         raise Problem("invalid", "cursor is not one that we gave") from exc
+
+
+def read_if_match(header: str | None) -> int | None:
+    """The version that the caller has read and wants to change, by If-Match (RFC 9110 §13.1.1); None: whatever it is.
+
+    Raises Problem if_match_needed without one (RFC 6585 §3), changed_meanwhile for what is no tag of ours.
+    """
+    if header is None:
+        raise Problem("if_match_needed")
+    if header.strip() == "*":
+        return None
+    tag = _TAG.fullmatch(header.strip())
+    if tag is None:
+        raise Problem("changed_meanwhile")
+    return int(tag[1])
+
+
+def tagged(body: T, version: int) -> Response[T]:
+    """An answer with the version of what it shows as its ETag, for If-Match."""
+    return Response(body, headers={"etag": f'"{version}"'})
 
 
 class RequestId:

@@ -33,6 +33,46 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "Você pode ver, mas não alterar.",
         "en": "You may see this, but not change it.",
     },
+    "project_archived": {
+        "es": "La obra está archivada: se puede consultar, pero no modificar.",
+        "pt": "A obra está arquivada: pode ser consultada, mas não alterada.",
+        "en": "The project is archived: it can be read, but not changed.",
+    },
+    "id_taken": {
+        "es": "Este identificador ya pertenece a otra cosa.",
+        "pt": "Este identificador já pertence a outra coisa.",
+        "en": "This id already belongs to something else.",
+    },
+    "name_taken": {
+        "es": "Aquí ya hay otro con ese nombre.",
+        "pt": "Já existe outro com esse nome aqui.",
+        "en": "Something else here already has that name.",
+    },
+    "location_cycle": {
+        "es": "Un lugar no puede quedar dentro de sí mismo.",
+        "pt": "Um local não pode ficar dentro de si mesmo.",
+        "en": "A place can't lie in itself.",
+    },
+    "location_too_deep": {
+        "es": "Los lugares admiten diez niveles como máximo.",
+        "pt": "Os locais admitem no máximo dez níveis.",
+        "en": "Places lie at most ten levels deep.",
+    },
+    "changed_meanwhile": {
+        "es": "Alguien lo modificó mientras tanto; vuelva a abrirlo para ver los cambios.",
+        "pt": "Alguém alterou isto enquanto isso; abra de novo para ver as alterações.",
+        "en": "Somebody changed it meanwhile; open it again to see the changes.",
+    },
+    "if_match_needed": {
+        "es": "Falta indicar qué versión se quiere modificar (If-Match).",
+        "pt": "Falta indicar qual versão deve ser alterada (If-Match).",
+        "en": "Say which version you want to change (If-Match).",
+    },
+    "reference_unknown": {
+        "es": "No existe en esta obra lo que se indica en {field}.",
+        "pt": "Não existe nesta obra o que foi indicado em {field}.",
+        "en": "This project doesn't have what {field} names.",
+    },
     "not_found": {
         "es": "No existe, o no está entre lo que usted puede ver.",
         "pt": "Não existe, ou não está entre o que você pode ver.",
@@ -178,6 +218,11 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "O identificador não é um UUIDv7.",
         "en": "The id is not a UUIDv7.",
     },
+    "too_many_jobs": {
+        "es": "Ya hay demasiados trabajos en espera; deje que terminen algunos.",
+        "pt": "Já há trabalhos demais na fila; espere alguns terminarem.",
+        "en": "Too many jobs are waiting already; let some of them end first.",
+    },
     "too_many_streams": {
         "es": "Hay demasiadas pantallas abiertas con esta cuenta; cierre alguna.",
         "pt": "Há telas demais abertas com esta conta; feche alguma.",
@@ -196,6 +241,11 @@ PROBLEMS: dict[str, dict[str, str]] = {
 }
 
 REASONS: dict[str, dict[str, str]] = {
+    "job_broken": {
+        "es": "El trabajo falló varias veces por un problema nuestro; ya quedó registrado. Inténtelo más tarde.",
+        "pt": "O trabalho falhou várias vezes por um problema nosso, que já foi registrado. Tente mais tarde.",
+        "en": "The job failed several times through a fault of ours, which has been noted. Try again later.",
+    },
     "infected": {
         "es": "Se encontró un virus; el archivo quedó bloqueado y nadie puede abrirlo.",
         "pt": "Foi encontrado um vírus; o arquivo foi bloqueado e ninguém pode abri-lo.",
@@ -568,6 +618,79 @@ MAILS: dict[str, dict[str, dict[str, str]]] = {
 }
 
 # What a company is told that has been erased.
+# What is wrong with a cell of a file that people import.
+FAULTS: dict[str, dict[str, str]] = {
+    "missing_column": {
+        "es": "Falta esta columna en la primera fila.",
+        "pt": "Esta coluna não está na primeira linha.",
+        "en": "The first row doesn't have this column.",
+    },
+    "empty": {
+        "es": "Está vacía y es obligatoria.",
+        "pt": "Está vazia e é obrigatória.",
+        "en": "It is empty, and needed.",
+    },
+    "too_long": {
+        "es": "Es demasiado larga: {allowed} caracteres como máximo.",
+        "pt": "É longa demais: no máximo {allowed} caracteres.",
+        "en": "It is too long: {allowed} characters at most.",
+    },
+    "no_choice": {
+        "es": "No se admite “{value}”; use uno de estos: {allowed}.",
+        "pt": "“{value}” não é aceito; use um destes: {allowed}.",
+        "en": "“{value}” isn't one of these: {allowed}.",
+    },
+    "no_email": {
+        "es": "“{value}” no es una dirección de correo.",
+        "pt": "“{value}” não é um endereço de e-mail.",
+        "en": "“{value}” is no e-mail address.",
+    },
+    "repeated": {
+        "es": "“{value}” ya aparece en la fila {allowed}.",
+        "pt": "“{value}” já aparece na linha {allowed}.",
+        "en": "“{value}” stands in row {allowed} already.",
+    },
+    "unknown": {
+        "es": "“{value}” no existe, o no está entre lo que usted puede ver.",
+        "pt": "“{value}” não existe, ou não está entre o que você pode ver.",
+        "en": "There is no “{value}”, or it is not yours to see.",
+    },
+    "too_deep": {
+        "es": "Los lugares admiten {allowed} niveles como máximo.",
+        "pt": "Os locais admitem no máximo {allowed} níveis.",
+        "en": "Places lie at most {allowed} levels deep.",
+    },
+}
+
+# The file that names what was wrong with an import.
+IMPORT_REPORT: dict[str, dict[str, str]] = {
+    "es": {"file": "Errores de importación.csv", "columns": "Fila|Columna|Valor|Motivo"},
+    "pt": {"file": "Erros de importação.csv", "columns": "Linha|Coluna|Valor|Motivo"},
+    "en": {"file": "Import faults.csv", "columns": "Row|Column|Value|Reason"},
+}
+
+# What every paper says in its margins, and how it writes a day; months in their order.
+PAPER: dict[str, dict[str, str]] = {
+    "es": {
+        "page_of": "Página {page} de {pages}",
+        "printed": "Impreso el {at}",
+        "day": "{day} de {month} de {year}",
+        "months": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+    },
+    "pt": {
+        "page_of": "Página {page} de {pages}",
+        "printed": "Impresso em {at}",
+        "day": "{day} de {month} de {year}",
+        "months": "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+    },
+    "en": {
+        "page_of": "Page {page} of {pages}",
+        "printed": "Printed on {at}",
+        "day": "{month} {day}, {year}",
+        "months": "January February March April May June July August September October November December",
+    },
+}
+
 CERTIFICATES: dict[str, str] = {
     "es": """\
 Constancia de borrado
@@ -624,10 +747,12 @@ Backups are locked and can't be deleted earlier; the last one that holds this da
 
 
 def reason_text(code: str, language: str) -> str | None:
-    """The sentence for a reason, None for no reason; an unknown code is shown as it is rather than hidden."""
+    """The sentence for a reason, or for the problem that was one; None for no reason. An unknown code is shown as it is
+    rather than hidden.
+    """
     if not code:
         return None
-    texts = REASONS.get(code)
+    texts = REASONS.get(code) or PROBLEMS.get(code)
     return texts[language] if texts else code
 
 

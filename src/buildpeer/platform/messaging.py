@@ -16,12 +16,13 @@ SQS_BATCH = 10
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """Something to tell once the transaction has committed."""
+    """Something to tell once the transaction has committed; the log tells whoever sees the project, or one person."""
 
     destination: str
     type: str
     body: Any
     project_id: UUID | None = None
+    person_id: UUID | None = None
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 
 import botocore.exceptions
 import msgspec
+from boto3.s3.transfer import TransferConfig
 
 from buildpeer.platform import aws
 from buildpeer.platform.config import Settings
@@ -28,6 +29,7 @@ WRITE_LIFE = timedelta(hours=6)  # at most; temporary credentials may end sooner
 READ_LIFE = timedelta(minutes=5)
 _DELETED_AT_ONCE = 1000  # as many as S3 takes
 _COPIED_AT_ONCE = 1024 * 1024  # bytes
+_IN_THIS_THREAD = TransferConfig(use_threads=False)  # the threads are bounded, and ours
 
 
 class StorageError(RuntimeError):
@@ -350,6 +352,15 @@ class Storage:
         except botocore.exceptions.ClientError as exc:
             if exc.response["Error"]["Code"] != "NoSuchUpload":
                 raise
+
+    async def put_file(self, *, bucket: str, key: str, file: Path, content_type: str) -> None:
+        """Write a file of any size, over what is there; a large one goes in parts."""
+
+        def copy() -> None:
+            extra = {"ContentType": content_type, "ContentDisposition": "attachment"}
+            self._s3.upload_file(str(file), bucket, key, ExtraArgs=extra, Config=_IN_THIS_THREAD)
+
+        await asyncio.get_running_loop().run_in_executor(self._threads, copy)
 
     async def put_once(self, *, bucket: str, key: str, content: bytes, content_type: str) -> bool:
         """Write a small object; False when the key is taken, and stays as it is."""

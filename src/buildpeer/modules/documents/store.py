@@ -1,6 +1,6 @@
 """SQL of documents: one function, one statement."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -79,6 +79,10 @@ returning document_id, project_id, kind, name
 """
 WITHDRAW = "select document_id, project_id, kind, name from app.withdraw_documents($1, $2, $3)"
 ERASE = "delete from documents where tenant_id = $1 and document_id = $2 returning true"
+MISSING = """
+select exists (select from unnest($3::uuid[]) as w (id) where not exists (
+  select from documents d where d.tenant_id = $1 and d.project_id = $2 and d.document_id = w.id))
+"""
 AUDIT = "select audit.record($1, $2, $3, $4, $5)"
 
 
@@ -163,6 +167,11 @@ async def page(
 async def erase(tx: Transaction, document_id: UUID) -> bool:
     """Take a document away; False if the caller may not, or it is gone. The database leaves word to erase its bytes."""
     return bool(await tx.value(ERASE, tx.tenant_id, document_id))
+
+
+async def misses(tx: Transaction, project_id: UUID, document_ids: Collection[UUID]) -> bool:
+    """Whether one of these isn't a document of the project that the caller may see."""
+    return bool(await tx.value(MISSING, tx.tenant_id, project_id, list(document_ids)))
 
 
 async def audit_download(tx: Transaction, document: Document, rendition: str) -> None:

@@ -1,8 +1,13 @@
 """What other modules may ask of identity."""
 
-from buildpeer.modules.identity import rules
-from buildpeer.modules.identity.rules import Level, Tool
+from collections.abc import Collection
+from datetime import datetime
+
+from buildpeer.modules.identity import rules, store
+from buildpeer.modules.identity.rules import Level, Role, Tool
 from buildpeer.platform.db import Transaction
+
+__all__ = ["Level", "Role", "Tool", "check_email", "known_addresses", "may_send", "permit"]
 
 
 def permit(tx: Transaction, tool: Tool, level: Level) -> None:
@@ -16,3 +21,15 @@ def permit(tx: Transaction, tool: Tool, level: Level) -> None:
 def may_send(role: str | None) -> bool:
     """Whether somebody of this role may send files."""
     return rules.level_of(role, "files") in ("standard", "admin")
+
+
+def check_email(email: str) -> str:
+    """The one spelling of an address. Raises Problem invalid for what isn't one."""
+    return rules.check_email(email)
+
+
+async def known_addresses(tx: Transaction, emails: Collection[str], now: datetime) -> set[str]:
+    """Those addresses whose owners belong to the company, or are invited to it; nobody else invites anybody by a list
+    until the transaction ends.
+    """
+    return await store.known_addresses(tx, emails, now)

@@ -1,6 +1,6 @@
 """SQL of identity: one function, one statement."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -71,6 +71,14 @@ from invitations i where tenant_id = $1 and revoked_at is null and expires_at > 
   and exists (select from memberships m where m.tenant_id = i.tenant_id and m.person_id = i.created_by
     and (m.role = 'owner' or m.role = 'manager' and i.role <> 'owner'))
 order by created_at desc, invitation_id
+"""
+LOCK_INVITATIONS = "select pg_advisory_xact_lock(hashtextextended('invitations ' || $1::uuid::text, 0))"
+KNOWN_ADDRESSES = """
+select p.email from memberships m join people p on p.person_id = m.person_id
+where m.tenant_id = $1 and p.email = any ($2)
+union
+select i.email from invitations i
+where i.tenant_id = $1 and i.email = any ($2) and i.revoked_at is null and i.expires_at > $3 and i.uses_left > 0
 """
 REVOKE_INVITATION = """
 update invitations set revoked_at = coalesce(revoked_at, $3) where tenant_id = $1 and invitation_id = $2
@@ -316,6 +324,12 @@ async def add_token(tx: Transaction, token_hash: bytes, subject_id: UUID) -> Non
 async def invitations(tx: Transaction, now: datetime) -> list[Any]:
     """Invitations that can still be accepted, the newest first."""
     return await tx.all(INVITATIONS, tx.tenant_id, now)
+
+
+async def known_addresses(tx: Transaction, emails: Collection[str], now: datetime) -> set[str]:
+    """Those of members and of the open invitations; a second caller waits until this transaction ends."""
+    await tx.run(LOCK_INVITATIONS, tx.tenant_id)
+    return {row["email"] for row in await tx.all(KNOWN_ADDRESSES, tx.tenant_id, list(emails), now)}
 
 
 async def revoke_invitation(tx: Transaction, invitation_id: UUID, now: datetime) -> bool:

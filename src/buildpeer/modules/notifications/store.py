@@ -10,11 +10,13 @@ from buildpeer.platform.db import Database, Transaction, record, records
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that happened, at its place in the log; `body` is JSON text."""
+    """Something that happened, at its place in the log; `body` is JSON text, `project_id` None for what belongs to no
+    project.
+    """
 
     position: int
     type: str
-    project_id: UUID
+    project_id: UUID | None
     occurred_at: datetime
     body: str
 

@@ -1,6 +1,7 @@
 """Inviting people by e-mail, crews by a QR code, and joining."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID, uuid4
@@ -130,6 +131,46 @@ async def invite(
             )
             await tx.mail(letter)
     return Invited(made, None, None) if email else Invited(made, link, qr.svg(link))
+
+
+async def invite_by_mail(
+    tx: Transaction, wanted: Sequence[tuple[str, Role, list[UUID]]], *, web_url: str, now: datetime
+) -> None:
+    """Invite people by their addresses, each with a role and projects, in the transaction of whoever invites them; who
+    is known already, and whether the projects may be seen, has been asked before. The mails go out once it commits.
+
+    Raises Problem not_found or not_allowed.
+    """
+    rules.permit(tx.role, "people", "admin" if any(role == "owner" for _, role, _ in wanted) else "standard")
+    tenant = next(t for t in await memberships_of(tx) if t.tenant_id == tx.tenant_id)
+    inviter = await person_of(tx)
+    letters: list[Letter] = []
+    for email, role, projects in wanted:
+        token = secrets.token_urlsafe(16)
+        made = Invitation(
+            invitation_id=uuid4(),
+            kind="email",
+            email=email,
+            person_id=None,
+            role=role,
+            projects=projects,
+            created_by=tx.person_id,
+            created_at=now,
+            expires_at=now + rules.MAILED_LIFE,
+            uses_left=1,
+        )
+        await store.add_invitation(tx, made)
+        await store.add_token(tx, token_hash(token), made.invitation_id)
+        facts = {
+            "link": f"{web_url}/join#{token}",
+            "tenant": tenant.name,
+            "inviter": inviter.name,
+            "days": rules.MAILED_LIFE.days,
+        }
+        letters.append(
+            Letter(mail_id=new_id(), template="invitation", recipient=email, locale=inviter.locale, facts=facts)
+        )
+    await tx.mail(*letters)
 
 
 async def invite_first_owner(

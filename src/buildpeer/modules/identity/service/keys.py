@@ -2,7 +2,7 @@
 
 import secrets
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID, uuid4
 
 import msgspec
@@ -77,9 +77,10 @@ async def revoke_key(db: Database, *, caller: Caller, key_id: UUID, now: datetim
 
 
 async def caller_of_key(
-    db: Database, *, secret: str, tool: Tool | None, level: Level, now: datetime, request_id: str
+    db: Database, *, secret: str, tool: Tool | Literal["any"] | None, level: Level, now: datetime, request_id: str
 ) -> Caller:
-    """Whom a key acts as, where it may; what a door names no tool for is for people alone.
+    """Whom a key acts as, where it may by the door's tool, or by "any" of its own; what a door names no tool for is for
+    people alone.
 
     Raises Problem not_signed_in or not_allowed.
     """
@@ -87,7 +88,7 @@ async def caller_of_key(
         row = await store.use_key(tx, token_hash(secret), now)
     if row is None:
         raise Problem("not_signed_in")
-    held: Level = row["tools"].get(tool, "none")
-    if rules.LEVELS.index(held) < rules.LEVELS.index(level):
+    held: list[Level] = [each for name, each in row["tools"].items() if tool in (name, "any")]
+    if not any(rules.LEVELS.index(each) >= rules.LEVELS.index(level) for each in held):
         raise Problem("not_allowed")
     return Caller(row["person_id"], row["tenant_id"], row["key_id"], request_id, key_id=row["key_id"])
