@@ -14,8 +14,8 @@ import yaml
 from tests.conftest import Company
 
 from buildpeer.facts import Media, Rendition
-from buildpeer.modules.documents import store as documents
 from buildpeer.modules.documents.rules import Capture, Location
+from buildpeer.modules.documents.store import documents
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller

@@ -10,7 +10,8 @@ import pytest
 from tests.conftest import Company
 
 from buildpeer.facts import Media, PageMade, PagePicture, Rendition, Tiles, page_key
-from buildpeer.modules.documents import events, handlers, store
+from buildpeer.modules.documents import events, handlers
+from buildpeer.modules.documents.store import documents as store
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller

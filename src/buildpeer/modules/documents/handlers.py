@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from buildpeer.modules.documents import events, rules, store
+from buildpeer.modules.documents import events, rules
+from buildpeer.modules.documents.store import documents as store
 from buildpeer.modules.projects import facade as projects
 from buildpeer.modules.uploads.facade import LinkedFile, ReadyFile
 from buildpeer.platform.db import Transaction

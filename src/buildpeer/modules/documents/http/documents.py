@@ -12,7 +12,7 @@ from buildpeer.facts import Icon, Media
 from buildpeer.modules.documents import service
 from buildpeer.modules.documents.rules import CapturedFrom, LocatedFrom
 from buildpeer.modules.documents.service import RenditionName
-from buildpeer.modules.documents.store import Document
+from buildpeer.modules.documents.store.documents import Document
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
     CallerDep,

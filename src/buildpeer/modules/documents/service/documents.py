@@ -8,8 +8,9 @@ from uuid import UUID
 import msgspec
 
 from buildpeer.facts import PageMade, page_key
-from buildpeer.modules.documents import events, rules, store
-from buildpeer.modules.documents.store import Document
+from buildpeer.modules.documents import events, rules
+from buildpeer.modules.documents.store import documents as store
+from buildpeer.modules.documents.store.documents import Document
 from buildpeer.modules.identity import facade as identity
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database

@@ -1,4 +1,4 @@
-"""SQL of documents: one function, one statement."""
+"""SQL of the documents themselves: one function, one statement."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
