@@ -12,6 +12,7 @@ from tests.conftest import declare
 
 from buildpeer.entrypoints.api import create_app
 from buildpeer.platform.config import Settings
+from buildpeer.platform.ids import new_id
 
 Ids = Mapping[str, str]
 CHUNK = 128 * 1024
@@ -65,6 +66,29 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     "POST /v1/progress": lambda ids, rng: {
         "uploads": [{"upload_id": ids["upload_id"], "sent_bytes": rng.randint(1, 3)}]
     },
+    "PUT /v1/projects/{project_id}/drawing-areas/{area_id}": lambda ids, _: {"name": ids["text"]},
+    "PUT /v1/projects/{project_id}/drawing-sets/{set_id}": lambda ids, _: {
+        "kind": "ifc",
+        "name": ids["text"],
+        "set_date": "2026-03-01",
+    },
+    "POST /v1/projects/{project_id}/drawing-filings": lambda ids, _: {
+        "filing_id": str(new_id()),
+        "document_id": ids["document_id"],
+    },
+    "PATCH /v1/drawings/{drawing_id}": lambda ids, _: {"title": ids["text"]},
+    "PATCH /v1/drawing-filings/{filing_id}/sheets": lambda ids, _: {
+        "sheets": [{"page": 1, "number": ids["text"], "title": ids["text"]}]
+    },
+    "POST /v1/drawing-filings/{filing_id}/publication": lambda _ids, _: {},
+    "POST /v1/drawing-revisions/{revision_id}/pins": lambda ids, _: {
+        "pin_id": str(new_id()),
+        "pos_x": 0.5,
+        "pos_y": 0.5,
+        "kind": "document",
+        "target_id": ids["document_id"],
+        "label": ids["text"],
+    },
     "POST /v1/ops/redrives": lambda _ids, _: {"queue": "buildpeer-scan-live"},
     "POST /v1/documents/{document_id}/downloads": lambda _ids, rng: {
         "rendition": rng.choice(["original", "original", "preview"])
@@ -91,7 +115,8 @@ async def send(
         content = {} if body is None else {"content": json.dumps(body)}
         kind = {} if body is None else {"content-type": "application/json"}
         method = route.split(" ", maxsplit=1)[0]
-        return await http.request(method, path, headers={**headers, **kind}, **content, **request)
+        known = {"if-match": "*"} if method == "PATCH" else {}
+        return await http.request(method, path, headers={**headers, **kind, **known}, **content, **request)
     async with http.stream("GET", path, headers={**headers}) as answer:
         text = await answer.aread() if answer.status_code != 200 else await _until_second_ping(answer)
         return httpx.Response(answer.status_code, headers=answer.headers, content=text)

@@ -15,7 +15,7 @@ import redis.asyncio as valkey
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.architecture.test_isolation import add_job, fill
+from tests.architecture.test_isolation import add_drawing, add_job, fill
 from tests.conftest import Company, declare
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.modules.notifications.test_stream import announce, relay
@@ -50,10 +50,12 @@ CELLS = [
     for route, row in ROUTES.items()
     for who in CALLERS
 ]
+DRAWN = ("drawing_id", "revision_id", "older_id", "filing_id", "pin_id", "area_id", "set_id")
 # Lists are asked for what the other cells don't make more of.
 QUERIES = dict.fromkeys(
     ("GET /v1/members", "GET /v1/projects/{project_id}/members", "GET /v1/uploads", "GET /v1/documents"), "?limit=200"
 ) | dict.fromkeys(("GET /v1/audit", "GET /v1/audit/export"), "?object_type=projects&action=insert")
+QUERIES["GET /v1/projects/{project_id}/drawing-pins"] = f"?target_id={UUID(int=0)}"
 
 
 class World:
@@ -104,6 +106,20 @@ class World:
         )
         return {"invitation_id": str(invitation)}
 
+    async def _drawing_id(self) -> dict[str, str]:
+        """Of the residente, but for the pin, which is the field worker's."""
+        residente, field = self.callers["residente"].person_id, self.callers["field"].person_id
+        document = await fill(self.admin, self._worker_db, self.company, self.company.tower, residente)
+        made = await add_drawing(
+            self.admin, self.company, self.company.tower, residente, document=document, name=new_words()["text"]
+        )
+        await self.admin.execute(
+            "update drawing_pins set created_by = $2 where pin_id = $1", UUID(made["pin_id"]), field
+        )
+        return made | {"older_id": made["revision_id"]}
+
+    _filing_id = _pin_id = _drawing_id
+
     async def _job_id(self) -> dict[str, str]:
         return {"job_id": str(await add_job(self.admin, self.callers["field"], self.company.tower))}
 
@@ -129,7 +145,7 @@ class World:
         """Ids that are nobody's."""
         ids = dict.fromkeys(("tenant_id", "project_id", "person_id", "device_id", "invitation_id", "key_id"), "")
         ids = {name: str(uuid4()) for name in (*ids, "session_id")} | dict.fromkeys(
-            ("upload_id", "document_id", "job_id"), str(new_id())
+            ("upload_id", "document_id", "job_id", *DRAWN), str(new_id())
         )
         challenge = self._tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         return ids | new_words() | {"email": f"{uuid4()}@example.test", "challenge": challenge}
@@ -198,7 +214,7 @@ async def world(
     school = await fill(admin, worker_db, company, company.school, world.callers["field_out"].person_id)
     world.shared = {"tenant_id": str(company.tenant_id), "project_id": str(company.tower)}
     shared = world.shared = await world.things(
-        "person_id", "upload_id", "invitation_id", "key_id", "session_id", "job_id"
+        "person_id", "upload_id", "invitation_id", "key_id", "session_id", "job_id", "drawing_id"
     )
     world.places = {
         "tower": {str(company.tower), shared["upload_id"]},

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import redis.asyncio as valkey
-from tests.architecture.test_isolation import add_job, fill
+from tests.architecture.test_isolation import add_drawing, add_job, fill
 from tests.conftest import Company
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.isolation.test_routes import add_device, add_key, add_session
@@ -55,6 +55,12 @@ KINDS = (
     "device_id",
     "session_id",
     "job_id",
+    "area_id",
+    "set_id",
+    "drawing_id",
+    "revision_id",
+    "filing_id",
+    "pin_id",
 )
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
@@ -91,6 +97,19 @@ select * from (
   union all select 'session_id', concat_ws(' ', session_id, device, tenant_id), tenant_id, null, 'managers', person_id,
     created_at
     from sessions
+  union all select 'area_id', concat_ws(' ', area_id, name), tenant_id, project_id, 'files', null, created_at
+    from drawing_areas
+  union all select 'set_id', concat_ws(' ', set_id, name), tenant_id, project_id, 'files', null, created_at
+    from drawing_sets
+  union all select 'drawing_id', concat_ws(' ', drawing_id, number, title), tenant_id, project_id, 'files', null,
+    created_at from drawings
+  union all select 'revision_id', concat_ws(' ', revision_id, title), tenant_id, project_id, 'files', null, published_at
+    from drawing_revisions
+  union all select 'pin_id', concat_ws(' ', pin_id, label), tenant_id, project_id, 'files', null, created_at
+    from drawing_pins
+  union all select 'filing_id', concat_ws(' ', filing_id, (select string_agg(s.number || ' ' || s.title, ' ')
+      from drawing_sheets s where s.tenant_id = f.tenant_id and s.filing_id = f.filing_id)),
+    tenant_id, null, 'managers', created_by, created_at from drawing_filings f
   union all select 'job_id', job_id::text, tenant_id, null, 'one', created_by, created_at from jobs
 ) as all_words where tenant_id = any ($1) order by created_at, kind, words
 """
@@ -261,6 +280,10 @@ class Walk:
                 await announce(self.worker_db, company, content, project=project)
             await add_device(self.admin, by.caller, uuid4())
             await add_job(self.admin, by.caller, company.tower)
+            residente = next(a for a in self.actors if a.company is company and a.name.startswith("residente"))
+            who = residente.caller.person_id
+            drawn = await fill(self.admin, self.worker_db, company, company.tower, who, name=self.word())
+            await add_drawing(self.admin, company, company.tower, who, document=drawn, name=self.word())
             await self.worker_db.call("select audit.seal($1)", company.tenant_id)
         await relay(self.worker_db, None, self.wakeups)
         await self.harvest()
@@ -310,6 +333,10 @@ class Walk:
             return self.tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         if name == "number":
             return "1"
+        if name == "older_id":
+            return self._any("revision_id", rights)
+        if name == "target_id":
+            return self._any("document_id", rights)
         if name == "letter_id":
             return self._nobodys(name)
         if name == "email":
@@ -360,6 +387,12 @@ class Walk:
             "state": lambda: rng.choice(["requested", "ready", "cancelled"]),
             "format": lambda: rng.choice(["csv", "json"]),
             "q": lambda: ids["text"],
+            "discipline": lambda: "other",
+            "area_id": lambda: ids["area_id"],
+            "set_id": lambda: ids["set_id"],
+            "target_id": lambda: ids["target_id"],
+            "obsolete": lambda: "false",
+            "sort": lambda: "number",
             "queue": lambda: "buildpeer-scan-live",
             "limit": lambda: str(rng.choice([1, 7, 200])),
             "cursor": lambda: rng.choice(self.cursors[route]),

@@ -21,7 +21,13 @@ from litestar.types import Message, Scope
 
 from buildpeer.modules.audit.http import AuditController
 from buildpeer.modules.documents.handlers import on_uploads_linked
-from buildpeer.modules.documents.http import DocumentsController
+from buildpeer.modules.documents.http import (
+    DocumentsController,
+    DrawingsController,
+    FilingsController,
+    ProjectDrawingsController,
+    ProjectFilingsController,
+)
 from buildpeer.modules.identity import http as identity
 from buildpeer.modules.identity.http import (
     AccountController,
@@ -61,6 +67,10 @@ CONTROLLERS = (
     JobsController,
     UploadsController,
     DocumentsController,
+    DrawingsController,
+    FilingsController,
+    ProjectDrawingsController,
+    ProjectFilingsController,
     EventsController,
     AuditController,
     OperationsController,

@@ -11,6 +11,7 @@ ADDED = "document.added"
 ERASED = "document.erased"
 RENEWED = "document.renewed"
 WITHDRAWN = "document.withdrawn"
+PUBLISHED = "drawing.published"
 
 
 class DocumentNews(msgspec.Struct, frozen=True):
@@ -48,3 +49,48 @@ def renewed(news: DocumentNews) -> Outgoing:
 def withdrawn(news: DocumentNews) -> Outgoing:
     """The announcement that a document is locked away: a scanner has found something in it after all."""
     return Outgoing(LOG, WITHDRAWN, {"version": 1, "document": news}, news.project_id)
+
+
+class PublishedRevision(msgspec.Struct, frozen=True):
+    """A revision that people build by from now on if it is `current`, or that was added to the past."""
+
+    drawing_id: UUID
+    revision_id: UUID
+    number: str
+    revision_number: str
+    current: bool
+
+
+class DrawingsPublished(msgspec.Struct, frozen=True):
+    """Sheets of one document that were published together; `people` asked to be told, by whoever published."""
+
+    project_id: UUID
+    document_id: UUID
+    set_id: UUID | None
+    published_by: UUID
+    revisions: list[PublishedRevision]
+    people: list[UUID]
+
+
+def drawings_published(news: DrawingsPublished) -> Outgoing:
+    """The announcement of published drawings; what is only filed is announced to nobody."""
+    return Outgoing(LOG, PUBLISHED, {"version": 1, "drawings": news}, news.project_id)
+
+
+def sheets_wanted(bucket: str, key: str, version_id: str, size_bytes: int) -> Outgoing:
+    """The order to read the title blocks of a file's sheets."""
+    wanted = facts.SheetsWanted(facts.Bucket(bucket), facts.Object(key, size_bytes, version_id=version_id))
+    return _ordered("sheets", facts.SHEETS_WANTED, wanted)
+
+
+def overlay_wanted(bucket: str, newer: facts.Object, page: int, *, older: facts.Object, older_page: int) -> Outgoing:
+    """The order to lay a page over another one."""
+    wanted = facts.OverlayWanted(
+        bucket=facts.Bucket(bucket), object=newer, page=page, older=older, older_page=older_page
+    )
+    return _ordered("overlay", facts.OVERLAY_WANTED, wanted)
+
+
+def _ordered(kind: str, detail_type: str, wanted: facts.SheetsWanted | facts.OverlayWanted) -> Outgoing:
+    queue = wiring.queue_name(wiring.DERIVE, "live")
+    return Outgoing(queue, kind, facts.event(facts.SOURCE_DOCUMENTS, detail_type, wanted))

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from buildpeer.modules.documents import store
+from buildpeer.modules.documents.store import documents as store
 from buildpeer.platform.db import Transaction
 from buildpeer.platform.errors import Problem
 

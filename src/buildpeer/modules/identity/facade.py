@@ -18,6 +18,11 @@ def permit(tx: Transaction, tool: Tool, level: Level) -> None:
     rules.permit(tx.role, tool, level)
 
 
+def may(tx: Transaction, tool: Tool, level: Level) -> bool:
+    """Whether the caller's role holds at least this level: what `permit` would let pass."""
+    return rules.holds(tx.role, tool, level)
+
+
 def may_send(role: str | None) -> bool:
     """Whether somebody of this role may send files."""
     return rules.level_of(role, "files") in ("standard", "admin")

@@ -15,7 +15,9 @@ from buildpeer.platform.limits import Limit
 
 Role = Literal["owner", "manager", "residente", "inversionista", "empleado_obra"]
 Level = Literal["none", "read", "standard", "admin"]
-Tool = Literal["company", "people", "audit", "projects", "files", "daily_logs", "rfis", "reports", "budgets"]
+Tool = Literal[
+    "company", "people", "audit", "projects", "files", "drawings", "daily_logs", "rfis", "reports", "budgets"
+]
 InvitationKind = Literal["email", "crew", "device"]
 Locale = Literal["es", "pt", "en"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -31,6 +33,7 @@ PERMISSIONS: dict[Tool, tuple[Level, Level, Level, Level, Level]] = {
     "audit": ("read", "read", "none", "none", "none"),
     "projects": ("admin", "admin", "read", "read", "read"),
     "files": ("admin", "admin", "standard", "read", "standard"),
+    "drawings": ("admin", "admin", "standard", "none", "read"),
     "daily_logs": ("admin", "admin", "standard", "read", "standard"),
     "rfis": ("admin", "admin", "standard", "none", "standard"),
     "reports": ("admin", "admin", "standard", "read", "none"),
@@ -91,8 +94,13 @@ def permit(role: str | None, tool: Tool, level: Level) -> None:
     held = level_of(role, tool)
     if held == "none":
         raise Problem("not_found")
-    if LEVELS.index(held) < LEVELS.index(level):
+    if not holds(role, tool, level):
         raise Problem("not_allowed")
+
+
+def holds(role: str | None, tool: Tool, level: Level) -> bool:
+    """Whether a role may do at least this much with a tool."""
+    return LEVELS.index(level_of(role, tool)) >= LEVELS.index(level)
 
 
 def permissions_page() -> str:

@@ -117,7 +117,7 @@ async def _made(storage: Storage, bucket: str, document: Document, number: int) 
 async def erase(db: Database, *, caller: Caller, document_id: UUID) -> None:
     """Take a document away, for everybody and at once; its bytes follow when no other document has them.
 
-    Owners and managers may, and who uploaded it. Raises Problem not_found or not_allowed.
+    Owners and managers may, and who uploaded it. Raises Problem not_found, not_allowed or document_filed.
     """
     async with db.transaction(caller.scope) as tx:
         document = _found(await store.by_id(tx, document_id))

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from buildpeer.facts import Icon, Media, Rendition
@@ -11,6 +12,7 @@ from buildpeer.modules.documents.events import DocumentNews
 from buildpeer.modules.documents.rules import Capture, CapturedFrom, LocatedFrom, Location, folded
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform.db import FIRST_PAGE, Transaction, record, records
+from buildpeer.platform.errors import Problem
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,8 +167,14 @@ async def page(
 
 
 async def erase(tx: Transaction, document_id: UUID) -> bool:
-    """Take a document away; False if the caller may not, or it is gone. The database leaves word to erase its bytes."""
-    return bool(await tx.value(ERASE, tx.tenant_id, document_id))
+    """Take a document away; False if the caller may not, or it is gone. The database leaves word to erase its bytes.
+
+    Raises Problem document_filed where published drawings are made of it.
+    """
+    try:
+        return bool(await tx.value(ERASE, tx.tenant_id, document_id))
+    except asyncpg.ForeignKeyViolationError as exc:  # of a revision that was published from it
+        raise Problem("document_filed") from exc
 
 
 async def misses(tx: Transaction, project_id: UUID, document_ids: Collection[UUID]) -> bool:
