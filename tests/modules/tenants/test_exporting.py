@@ -11,7 +11,15 @@ from uuid import UUID, uuid4
 import pytest
 import yaml
 from click.testing import CliRunner
-from tests.architecture.test_isolation import add_job, add_rfi, file_away, furnish, write_logs
+from tests.architecture.test_isolation import (
+    add_drawing,
+    add_job,
+    add_report,
+    add_rfi,
+    file_away,
+    furnish,
+    write_logs,
+)
 from tests.conftest import Clients, Company
 from tests.modules.tenants.conftest import silent
 from tests.modules.uploads.arriving import arrive, open_files
@@ -73,6 +81,7 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
     await http.delete(f"/v1/documents/{doomed['upload_id']}", headers=company.bearer(owner))
     invited = {"kind": "email", "email": f"{uuid4()}@example.test", "role": "residente"}
     await http.post("/v1/invitations", json=invited, headers=company.bearer(owner))
+    await add_drawing(admin, company, company.tower, owner.person_id, document=UUID(file["upload_id"]))
     await http.post("/v1/api-keys", json={"name": "ERP", "tools": {"files": "read"}}, headers=company.bearer(owner))
     await admin.execute(
         """insert into devices (tenant_id, person_id, device_id, name, public_key, pin_hash, created_at)
@@ -86,6 +95,7 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
         *(company.tenant_id, company.tower),
     )
     await write_logs(admin, company, company.tower, field.person_id, name="a")
+    await add_report(admin, company, company.tower, field.person_id, name="a")
     await furnish(admin, company, company.tower, UUID(file["upload_id"]), name="obra")
     await admin.execute("set session_replication_role = replica")  # a pair takes two photos, and there is one
     await file_away(admin, company, company.tower, field.person_id, UUID(file["upload_id"]), after=uuid4())
