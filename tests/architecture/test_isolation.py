@@ -148,26 +148,48 @@ async def add_job(admin: Any, caller: Caller, project: UUID, job_id: UUID | None
 
 async def furnish(admin: Any, company: Company, project: UUID, document: UUID, *, name: str) -> None:
     """A place, a trade, a company, a day off, a budget and a cover for a project; again changes nothing."""
-    named = f"{name} {project}"
-    place = (company.tenant_id, project)
+    named = f"{name} {document.hex}"
     for statement, arguments in (
-        ("locations (tenant_id, project_id, location_id, name) values ($1, $2, $3, $4)", (new_id(), named)),
         ("calendar_days (tenant_id, project_id, day, works, name) values ($1, $2, '2026-12-24', false, $3)", (named,)),
         ("project_budgets (tenant_id, project_id, amount) values ($1, $2, 1)", ()),
         ("project_covers (tenant_id, project_id, document_id) values ($1, $2, $3)", (document,)),
     ):
-        await admin.execute(f"insert into {statement} on conflict do nothing", *place, *arguments)
+        await admin.execute(f"insert into {statement} on conflict do nothing", company.tenant_id, project, *arguments)
+    await add_location(admin, company, project, named)
+    await add_trade(admin, company, named)
+    await add_company(admin, company, project, named)
+
+
+async def add_location(admin: Any, company: Company, project: UUID, name: str) -> UUID:
+    location_id = new_id()
+    await admin.execute(
+        """insert into locations (tenant_id, project_id, location_id, name) values ($1, $2, $3, $4)
+        on conflict do nothing""",
+        *(company.tenant_id, project, location_id, name),
+    )
+    return location_id
+
+
+async def add_trade(admin: Any, company: Company, name: str) -> UUID:
+    trade_id = new_id()
     await admin.execute(
         "insert into trades (tenant_id, trade_id, name) values ($1, $2, $3) on conflict do nothing",
-        *(company.tenant_id, new_id(), named),
+        *(company.tenant_id, trade_id, name),
     )
+    return trade_id
+
+
+async def add_company(admin: Any, company: Company, project: UUID, name: str) -> UUID:
+    """A company that works on a project."""
+    company_id = new_id()
     await admin.execute(
         """with made as (insert into companies (tenant_id, company_id, name) values ($1, $2, $3)
           on conflict do nothing returning company_id)
         insert into project_companies (tenant_id, project_id, company_id, duty)
         select $1, $4, m.company_id, 'contractor' from made m""",
-        *(company.tenant_id, new_id(), named, project),
+        *(company.tenant_id, company_id, name, project),
     )
+    return company_id
 
 
 MEMBERS = "person_id in (select person_id from memberships where tenant_id = $1)"

@@ -12,6 +12,7 @@ from tests.conftest import declare
 
 from buildpeer.entrypoints.api import create_app
 from buildpeer.platform.config import Settings
+from buildpeer.platform.ids import new_id
 
 Ids = Mapping[str, str]
 CHUNK = 128 * 1024
@@ -57,6 +58,19 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     },
     "POST /v1/projects": lambda ids, _: {"code": ids["text"], "name": ids["text"], "timezone": "America/Lima"},
     "PATCH /v1/projects/{project_id}": lambda ids, _: {"name": ids["text"]},
+    "PUT /v1/projects/{project_id}/budget": lambda _ids, rng: {"amount": str(rng.randint(1, 999))},
+    "PUT /v1/projects/{project_id}/cover": lambda ids, _: {"document_id": ids["document_id"]},
+    "PATCH /v1/projects/{project_id}/members/{person_id}": lambda _ids, _rng: {"company_id": None},
+    "POST /v1/people/imports": lambda _ids, _: {"job_id": str(new_id()), "csv": "Correo\n"},
+    "POST /v1/projects/{project_id}/locations": lambda ids, _: {"location_id": str(new_id()), "name": ids["text"]},
+    "PATCH /v1/projects/{project_id}/locations/{location_id}": lambda ids, _: {"name": ids["text"]},
+    "POST /v1/projects/{project_id}/locations/imports": lambda ids, _: {"job_id": str(new_id()), "csv": ids["text"]},
+    "POST /v1/trades": lambda ids, _: {"trade_id": str(new_id()), "name": ids["text"]},
+    "PATCH /v1/trades/{trade_id}": lambda ids, _: {"name": ids["text"]},
+    "POST /v1/companies": lambda ids, _: {"company_id": str(new_id()), "name": ids["text"]},
+    "PATCH /v1/companies/{company_id}": lambda ids, _: {"name": ids["text"]},
+    "PUT /v1/projects/{project_id}/companies/{company_id}": lambda _ids, _rng: {"duty": "contractor"},
+    "PUT /v1/projects/{project_id}/calendar/{day}": lambda ids, _: {"works": True, "name": ids["text"]},
     "POST /v1/projects/{project_id}/uploads": _uploads,
     "POST /v1/uploads/{upload_id}/urls": lambda _ids, rng: (
         {"chunks": [{"offset": 0, "length": 3}]} if rng.random() < 0.3 else {}
@@ -91,6 +105,8 @@ async def send(
         content = {} if body is None else {"content": json.dumps(body)}
         kind = {} if body is None else {"content-type": "application/json"}
         method = route.split(" ", maxsplit=1)[0]
+        if method == "PATCH" or route.endswith("/budget"):
+            kind["if-match"] = "*"
         return await http.request(method, path, headers={**headers, **kind}, **content, **request)
     async with http.stream("GET", path, headers={**headers}) as answer:
         text = await answer.aread() if answer.status_code != 200 else await _until_second_ping(answer)

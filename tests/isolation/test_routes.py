@@ -15,7 +15,7 @@ import redis.asyncio as valkey
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.architecture.test_isolation import add_job, fill
+from tests.architecture.test_isolation import add_company, add_job, add_location, add_trade, fill
 from tests.conftest import Company, declare
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.modules.notifications.test_stream import announce, relay
@@ -52,8 +52,19 @@ CELLS = [
 ]
 # Lists are asked for what the other cells don't make more of.
 QUERIES = dict.fromkeys(
-    ("GET /v1/members", "GET /v1/projects/{project_id}/members", "GET /v1/uploads", "GET /v1/documents"), "?limit=200"
+    (
+        "GET /v1/members",
+        "GET /v1/projects/{project_id}/members",
+        "GET /v1/uploads",
+        "GET /v1/documents",
+        "GET /v1/trades",
+        "GET /v1/companies",
+        "GET /v1/projects/{project_id}/companies",
+        "GET /v1/projects/{project_id}/locations",
+    ),
+    "?limit=200",
 ) | dict.fromkeys(("GET /v1/audit", "GET /v1/audit/export"), "?object_type=projects&action=insert")
+QUERIES["GET /v1/projects/{project_id}/calendar"] = "?from=2026-12-01&to=2026-12-31"
 
 
 class World:
@@ -107,6 +118,23 @@ class World:
     async def _job_id(self) -> dict[str, str]:
         return {"job_id": str(await add_job(self.admin, self.callers["field"], self.company.tower))}
 
+    async def _location_id(self) -> dict[str, str]:
+        return {"location_id": str(await add_location(self.admin, self.company, self.company.tower, uuid4().hex))}
+
+    async def _trade_id(self) -> dict[str, str]:
+        return {"trade_id": str(await add_trade(self.admin, self.company, uuid4().hex))}
+
+    async def _company_id(self) -> dict[str, str]:
+        return {"company_id": str(await add_company(self.admin, self.company, self.company.tower, uuid4().hex))}
+
+    async def _day(self) -> dict[str, str]:
+        day = f"20{random.randrange(30, 99)}-{random.randrange(1, 13):02}-{random.randrange(1, 29):02}"
+        await self.admin.execute(
+            "insert into calendar_days values ($1, $2, $3::text::date, false) on conflict do nothing",
+            *(self.company.tenant_id, self.company.tower, day),
+        )
+        return {"day": day}
+
     async def _key_id(self) -> dict[str, str]:
         key = uuid4()
         await add_key(self.admin, self.callers["owner"], key, {})
@@ -127,8 +155,8 @@ class World:
 
     def nothings(self) -> dict[str, str]:
         """Ids that are nobody's."""
-        ids = dict.fromkeys(("tenant_id", "project_id", "person_id", "device_id", "invitation_id", "key_id"), "")
-        ids = {name: str(uuid4()) for name in (*ids, "session_id")} | dict.fromkeys(
+        names = ("tenant_id", "project_id", "person_id", "device_id", "invitation_id", "key_id", "session_id")
+        ids = {name: str(uuid4()) for name in (*names, "location_id", "trade_id", "company_id")} | dict.fromkeys(
             ("upload_id", "document_id", "job_id"), str(new_id())
         )
         challenge = self._tokens.challenge(UUID(ids["device_id"]), now=clock.now())
@@ -137,7 +165,13 @@ class World:
 
 def new_words() -> dict[str, str]:
     sha256 = declare(uuid4().bytes)["sha256"]
-    return {"number": "1", "letter_id": str(uuid4()), "text": f"x{uuid4().hex[:12]}", "sha256": sha256}
+    return {
+        "number": "1",
+        "day": "2026-12-24",
+        "letter_id": str(uuid4()),
+        "text": f"x{uuid4().hex[:12]}",
+        "sha256": sha256,
+    }
 
 
 async def add_device(admin: asyncpg.Connection, person: Caller, device_id: UUID) -> None:
@@ -197,13 +231,14 @@ async def world(
     await relay(worker_db, None, wakeups)
     school = await fill(admin, worker_db, company, company.school, world.callers["field_out"].person_id)
     world.shared = {"tenant_id": str(company.tenant_id), "project_id": str(company.tower)}
-    shared = world.shared = await world.things(
-        "person_id", "upload_id", "invitation_id", "key_id", "session_id", "job_id"
-    )
+    one_time = ("person_id", "upload_id", "invitation_id", "key_id", "session_id", "job_id")
+    shared = world.shared = await world.things(*one_time, "location_id", "trade_id", "company_id")
+    other_company = await add_company(admin, company, company.school, uuid4().hex)
+    other_place = await add_location(admin, company, company.school, uuid4().hex)
     world.places = {
-        "tower": {str(company.tower), shared["upload_id"]},
-        "school": {str(company.school), str(school)},
-        "company": {shared[name] for name in ("email", "device_id", "invitation_id", "key_id")},
+        "tower": {str(company.tower), *(shared[name] for name in ("upload_id", "location_id", "company_id"))},
+        "school": {str(company.school), str(school), str(other_company), str(other_place)},
+        "company": {shared[name] for name in ("email", "device_id", "invitation_id", "key_id", "trade_id")},
     }
     await worker_db.call("select audit.seal($1)", company.tenant_id)
     yield world

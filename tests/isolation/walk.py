@@ -55,6 +55,9 @@ KINDS = (
     "device_id",
     "session_id",
     "job_id",
+    "location_id",
+    "trade_id",
+    "company_id",
 )
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
@@ -91,6 +94,15 @@ select * from (
   union all select 'session_id', concat_ws(' ', session_id, device, tenant_id), tenant_id, null, 'managers', person_id,
     created_at
     from sessions
+  union all select 'location_id', concat_ws(' ', location_id, name), tenant_id, project_id, 'project', null, created_at
+    from locations
+  union all select 'trade_id', concat_ws(' ', trade_id, name), tenant_id, null, 'member', null, created_at from trades
+  union all select 'company_id', concat_ws(' ', company_id, name), tenant_id, null, 'managers', null, created_at
+    from companies
+  union all select 'company_id', concat_ws(' ', c.company_id, c.name), c.tenant_id, pc.project_id, 'project', null,
+    c.created_at
+    from companies c join project_companies pc on pc.tenant_id = c.tenant_id and pc.company_id = c.company_id
+  union all select 'day', name, tenant_id, project_id, 'project', null, day::timestamptz from calendar_days
   union all select 'job_id', job_id::text, tenant_id, null, 'one', created_by, created_at from jobs
 ) as all_words where tenant_id = any ($1) order by created_at, kind, words
 """
@@ -248,6 +260,7 @@ class Walk:
 
     async def restore(self) -> None:
         """Put people back where they belong, give every project a file, news and a device, and seal the trail."""
+        await self.admin.execute("update jobs set state = 'cancelled', due_at = null where due_at is not null")
         for actor in self.actors:
             await self._put_back(actor)
         for company in self.companies:
@@ -310,6 +323,8 @@ class Walk:
             return self.tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         if name == "number":
             return "1"
+        if name == "day":
+            return f"2026-12-{self.rng.randrange(10, 31)}"
         if name == "letter_id":
             return self._nobodys(name)
         if name == "email":
@@ -348,6 +363,8 @@ class Walk:
 
     def _query(self, route: str, ids: Mapping[str, str], rng: random.Random) -> str:
         """Parameters as the api describes them. Raises KeyError for one that nobody knows how to fill."""
+        if route.endswith("/calendar"):
+            return "?from=2026-12-01&to=2026-12-31"
         fillers = {
             "project_id": lambda: ids["project_id"],
             "person_id": lambda: ids["person_id"],
@@ -361,6 +378,12 @@ class Walk:
             "format": lambda: rng.choice(["csv", "json"]),
             "q": lambda: ids["text"],
             "queue": lambda: "buildpeer-scan-live",
+            "archived": lambda: rng.choice(["true", "false"]),
+            "phase": lambda: rng.choice(["construction", "warranty"]),
+            "sort": lambda: rng.choice(["name", "code"]),
+            "role": lambda: rng.choice(["residente", "manager"]),
+            "company_id": lambda: ids["company_id"],
+            "parent_id": lambda: ids["location_id"],
             "limit": lambda: str(rng.choice([1, 7, 200])),
             "cursor": lambda: rng.choice(self.cursors[route]),
         }
