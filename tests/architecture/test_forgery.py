@@ -112,6 +112,58 @@ async def test_the_audit_trail_takes_no_forged_change_and_tells_who_it_really_wa
     assert tuple(row) == (caller.person_id, "r-1", "buildpeer_app")
 
 
+CLOSED = (
+    "select * from mails",
+    "select * from password_resets",
+    "select * from tokens",
+    "select * from failed_sign_ins",
+    "select * from dead_letters",
+    "select * from tenant_erasures",
+    "select password_hash from people",
+    "select pin_hash from devices",
+    "update memberships set tenant_id = gen_random_uuid()",
+    "update api_keys set tools = '{}'",
+    "select app.list_tenants()",
+    "select app.remove_totp('a@b.test', 'me')",
+    "select app.shut_tenant()",
+    "select app.erase_people()",
+    "select app.lend_mails(1)",
+    "select app.relay_messages(1)",
+    "select app.due_uploads(1)",
+    "select audit.seal(gen_random_uuid())",
+    "select audit.erase(1)",
+    "select audit.note(gen_random_uuid(), null, 'x', 'x', 'x', '{}', null)",
+    "truncate uploads",
+    "drop policy tenant on documents",
+    "alter table documents disable row level security",
+    "set local role buildpeer_worker",
+    "set local role buildpeer_operator",
+    "set local role buildpeer_system",
+    "set local session_replication_role = 'replica'",
+    "select rolpassword from pg_authid",
+    "select pg_read_file('/etc/passwd')",
+    "select pg_ls_dir('.')",
+    "select lo_import('/etc/passwd')",
+    "copy (select 1) to program 'id'",
+    "copy (select 1) to '/tmp/x'",
+)
+
+
+@pytest.mark.parametrize("sql", CLOSED)
+async def test_what_stays_closed_whomever_one_names(db: Database, company: Company, sql: str) -> None:
+    """Who runs SQL as this role may name anybody; these are beyond the owner of a company, too."""
+    await refused(db, await company.hire("owner"), sql)
+
+
+@pytest.mark.parametrize("sql", ["select 1 from documents", "delete from sessions", "select 1 from audit.entries"])
+async def test_the_policies_cannot_be_switched_off(db: Database, company: Company, sql: str) -> None:
+    caller = await company.hire("owner")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with db.transaction(Scope(caller.tenant_id, caller.person_id)) as tx:
+            await tx.run("set local row_security = off")
+            await tx.run(sql)
+
+
 async def test_no_code_of_the_callers_runs_in_a_function_that_sees_further(db: Database, company: Company) -> None:
     """A type in pg_temp would be found first by a function without a fixed search_path, and its check would run."""
     caller = await company.hire()

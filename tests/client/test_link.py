@@ -132,7 +132,7 @@ def test_whole_is_left_when_the_rate_disappoints() -> None:
 
 
 def test_an_unknown_link_begins_with_small_chunks_over_a_few_connections() -> None:
-    assert (Link(8).chunk, Link(8).connections) == (CELL, 4)
+    assert (Link(8).chunk, Link(8).connections) == (CELL, 5)
     assert Link(2).connections == 2
 
 

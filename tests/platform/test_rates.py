@@ -12,12 +12,15 @@ import pytest
 import redis.asyncio as valkey
 from granian.constants import Interfaces
 from granian.server.embed import Server
+from litestar import Request
 from tests.conftest import Company, acting_as, eventually
 from tests.local.services import free_ports
 
 from buildpeer.entrypoints.api import create_app
 from buildpeer.local.stack import Stack
+from buildpeer.modules.identity import service as identity
 from buildpeer.platform.config import Settings
+from buildpeer.platform.http import address
 from buildpeer.platform.limits import Limit
 from buildpeer.platform.rates import Rates, headers
 
@@ -163,6 +166,74 @@ async def test_who_has_no_good_token_is_counted_by_address(strict: httpx.AsyncCl
     # Whoever has a token isn't kept out with them.
     owner = await company.hire("owner")
     assert (await strict.get("/v1/projects", headers=company.bearer(owner))).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/uploads/no-id", "PUT /v1/projects"])
+async def test_what_no_route_answers_is_counted_too(strict: httpx.AsyncClient, path: str) -> None:
+    method, _, path = path.rpartition(" ")
+    answers = [await strict.request(method or "GET", path, headers={"authorization": "Bearer x"}) for _ in range(12)]
+    assert all(list(left(answer)) == ["requests-address"] for answer in answers)
+    assert answers[0].status_code in (404, 405, 429)
+    limited = [answer for answer in answers if answer.status_code == 429]  # 4 a minute, of which there may be two here
+    assert len(limited) >= 4
+    assert {answer.json()["code"] for answer in limited} == {"too_many_requests"}
+    assert all(0 < int(answer.headers["retry-after"]) <= 60 for answer in limited)
+
+
+@pytest.mark.parametrize(
+    "door", ["POST /v1/sessions", "POST /v1/device-challenges", "GET /v1/projects", "GET /v1/ops/metrics"]
+)
+@pytest.mark.parametrize("token", ["nonsense", "bpk_nonsense"])
+async def test_a_token_that_is_none_gets_nobody_past_the_limit_of_their_address(
+    strict: httpx.AsyncClient, door: str, token: str
+) -> None:
+    method, path = door.split()
+    body = {"email": "a@b.test", "password": "x", "device_id": str(uuid4())} if method == "POST" else None
+    headers = {"authorization": f"Bearer {token}"}
+    answers = [await strict.request(method, path, json=body, headers=headers) for _ in range(12)]
+    assert len([a for a in answers if a.json().get("code") == "too_many_requests"]) >= 4
+
+
+async def test_keys_are_not_even_looked_up_once_an_address_has_sent_too_many(
+    strict: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up, real = 0, identity.caller_of_key
+
+    async def caller_of_key(*args: Any, **more: Any) -> Any:
+        nonlocal looked_up
+        looked_up += 1
+        return await real(*args, **more)
+
+    monkeypatch.setattr(identity, "caller_of_key", caller_of_key)
+    headers = {"authorization": "Bearer bpk_guess"}
+    answers = await asyncio.gather(*(strict.get("/v1/projects", headers=headers) for _ in range(4)))
+    answers += [await strict.get("/v1/projects", headers=headers) for _ in range(12)]
+    assert {answer.status_code for answer in answers} == {401, 429}
+    assert looked_up <= 8  # 4 a minute, and another minute may have begun
+
+
+def request_from(host: str, *forwarded: str) -> Request[Any, Any, Any]:
+    headers = [(b"x-forwarded-for", line.encode()) for line in forwarded]
+    return Request({"type": "http", "headers": headers, "client": (host, 1)})  # type: ignore[typeddict-item, arg-type]
+
+
+@pytest.mark.parametrize(
+    ("proxies", "host", "forwarded", "expected"),
+    [
+        (0, "198.51.100.7", ["203.0.113.1"], "198.51.100.7"),
+        (1, "10.0.0.1", ["203.0.113.1, 198.51.100.7"], "198.51.100.7"),
+        (1, "10.0.0.1", ["203.0.113.1", "198.51.100.7"], "198.51.100.7"),  # a client's line, then the proxy's own
+        (2, "10.0.0.1", ["203.0.113.1", "198.51.100.7, 10.0.0.2"], "198.51.100.7"),
+        (0, "2001:db8:1:2:3:4:5:6", [], "2001:db8:1:2::/64"),
+        (1, "10.0.0.1", ["2001:db8:1:2:ffff::1"], "2001:db8:1:2::/64"),
+        (0, "::ffff:198.51.100.7", [], "198.51.100.7"),
+        (1, "10.0.0.1", ["unknown"], "unknown"),
+    ],
+)
+def test_an_address_is_the_last_that_our_proxies_saw_and_of_ipv6_the_subscribers(
+    proxies: int, host: str, forwarded: list[str], expected: str
+) -> None:
+    assert address(request_from(host, *forwarded), Settings(proxies=proxies)) == expected
 
 
 async def test_a_stream_counts_once_and_a_call_for_urls_once(http: httpx.AsyncClient, company: Company) -> None:

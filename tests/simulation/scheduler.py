@@ -19,6 +19,7 @@ from tests.simulation.fakes import Pages, refusal
 from buildpeer.processing.children import ChildCrashedError
 
 BLOCKED_AFTER_S = 0.004
+END_S = 5.0
 
 
 class Crashed(BaseException):
@@ -55,10 +56,25 @@ class Gate:
     """Somebody who waits to do something; without `work` they do it themselves."""
 
     def __init__(
-        self, process: Process, label: str, opened: Any, work: Callable[[], Any] | None, *, about: int = -1
+        self,
+        process: Process,
+        label: str,
+        opened: Any,
+        work: Callable[[], Any] | None,
+        *,
+        about: int = -1,
+        in_thread: bool = False,
     ) -> None:
         self.process, self.label, self.opened, self.work = process, label, opened, work
         self.place = (_flow.get().name, about, label)
+        self.in_thread = in_thread
+
+
+class Statement:
+    """What Postgres does for somebody right now; `waits` once it was seen to wait for a lock."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid, self.waits = pid, False
 
 
 class Scheduler:
@@ -70,9 +86,11 @@ class Scheduler:
         self.loop = asyncio.get_running_loop()
         self.gates: list[Gate] = []
         self.trace: list[str] = []
-        self.commits = 0
+        self.writes = 0  # committed
         self._threads = 0
-        self._statements: dict[int, bool] = {}  # by backend; whether it was seen to wait for a lock
+        self._statements: list[Statement] = []  # under way, the latest last
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._over = False
         self.transactions = 0
         self._last: Process | None = None
         self._root = Flow()
@@ -86,7 +104,10 @@ class Scheduler:
         context = copy_context()
         context.run(_running.set, process)
         context.run(_flow.set, _flow.get(self._root).child())
-        return self.loop.create_task(work, context=context)
+        task = self.loop.create_task(work, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def in_thread(self, work: Callable[[], Any]) -> Any:
         """Run what blocks, in a thread of the current process."""
@@ -103,21 +124,38 @@ class Scheduler:
         for gate in [gate for gate in self.gates if gate.process is process]:
             self._open(gate, Crashed())
 
+    async def end(self) -> bool:
+        """Let nobody go on, wherever they stand; False if somebody was given up, who did not end within `END_S`."""
+        self._over = True
+        for gate in list(self.gates):
+            self._open(gate, Crashed())
+        if not self._tasks:
+            return True
+        ended, others = await asyncio.wait(self._tasks, timeout=END_S)
+        for task in others:
+            task.cancel()
+        for task in ended:
+            _ = task.cancelled() or task.exception()  # which nobody else will look at
+        return not others
+
+    def standing(self) -> str:
+        """Where everybody is, for whoever wonders what a life waits for."""
+        gates = [f"{gate.process.name}: {gate.label}" for gate in self.gates]
+        backends = [f"{each.pid}{' (waits)' if each.waits else ''}" for each in self._statements]
+        return f"at gates: {gates}; in Postgres: {backends}; in threads: {self._threads}"
+
     async def settle(self) -> None:
         """Return when everybody waits: at a gate, or for a lock that somebody at a gate holds."""
         while True:
             while self.loop._ready:  # type: ignore[attr-defined]
                 await asyncio.sleep(0)
-            if not self._threads and all(self._statements.values()):
+            if not self._threads and all(statement.waits for statement in self._statements):
                 if not self._statements or not await self._look_for_locks():
                     return
                 continue
             self._moved.clear()
-            if not self._statements:
-                await self._moved.wait()
-                continue
             try:
-                async with asyncio.timeout(BLOCKED_AFTER_S):
+                async with asyncio.timeout(BLOCKED_AFTER_S if self._statements else None):
                     await self._moved.wait()
             except TimeoutError:
                 await self._look_for_locks()
@@ -126,18 +164,24 @@ class Scheduler:
         """Whether any statement under way does not wait for a lock.
 
         One at a time may wait: of two, Postgres would let either go on first, and no life would go the same way twice.
-        The other one is told that its time is up, as it is after `lock_timeout`.
+        The latest is told that its time is up, as it is after `lock_timeout`.
         """
+        seen = list(self._statements)
         waiting = await self._observer.fetch(
-            "select distinct pid from pg_locks where not granted and pid = any ($1)", list(self._statements)
+            "select distinct pid from pg_locks where not granted and pid = any ($1)", [each.pid for each in seen]
         )
         blocked = {row["pid"] for row in waiting}
-        self._statements = {pid: pid in blocked for pid in self._statements}
-        # only while nobody moves: a cancellation that comes too late would hit what comes next
-        for pid in list(self._statements)[1:] if all(self._statements.values()) else []:
-            await self._observer.execute("select pg_cancel_backend($1)", pid)
-            self._statements[pid] = False
-        return not all(self._statements.values())
+        for statement in seen:  # others that have begun meanwhile, of the same backends perhaps, were not asked about
+            statement.waits = statement.pid in blocked
+        if not all(statement.waits for statement in self._statements):
+            return True
+        if len(self._statements) < 2:
+            return False
+        # Only while nobody moves, and only one: a cancellation that comes too late would hit what comes next.
+        latest = self._statements[-1]
+        latest.waits = False
+        await self._observer.execute("select pg_cancel_backend($1)", latest.pid)
+        return True
 
     def step(self) -> None:
         """Open one gate; whoever holds a transaction open is likelier to go on."""
@@ -157,10 +201,7 @@ class Scheduler:
         elif gate.work is None:
             self._open(gate, fate)
         else:
-            try:
-                done = gate.work()
-            except BaseException as exc:
-                done = exc
+            done = _outcome(gate)
             if fate == "crash after":
                 self.kill(gate.process)
             elif fate == "answer lost":
@@ -178,10 +219,28 @@ class Scheduler:
                 fates += ["child dies"] * 2
         return self.dice.choice(fates)
 
+    def let_go_on(self) -> None:
+        """Open the first gate that there is; the dead learn that they are."""
+        gate = min(self.gates, key=lambda gate: gate.place)
+        self._open(gate, _outcome(gate) if gate.process.alive else Crashed())
+
+    def _arrive(self, gate: Gate) -> None:
+        """Wait for one's turn; the dead don't, nor does anybody when it is calm."""
+        self.gates.append(gate)
+        if gate.in_thread:
+            self._threads -= 1
+            self._moved.set()
+        if self._over or not gate.process.alive:
+            self._open(gate, Crashed())
+        elif self.calm:
+            self._open(gate, _outcome(gate))
+
     def _open(self, gate: Gate, result: Any) -> None:
         self.gates.remove(gate)
-        if isinstance(gate.opened, Future) and gate.opened.__dict__.get("in_thread"):
+        if gate.in_thread:
             self._threads += 1
+        if gate.opened.done():  # whoever waited was cancelled
+            return
         if isinstance(result, BaseException):
             gate.opened.set_exception(result)
         else:
@@ -197,64 +256,40 @@ class Scheduler:
     async def gate(self, label: str, *, about: int = -1) -> Callable[[], None]:
         """Wait for one's turn; gives what to call once it is done. Raises Crashed."""
         process = _running.get()
-        if not process.alive:
-            raise Crashed
-        if self.calm:
-            return lambda: None
         opened: asyncio.Future[str] = self.loop.create_future()
-        self.gates.append(Gate(process, label, opened, None, about=about))
+        self._arrive(Gate(process, label, opened, None, about=about))
         fate = await opened
 
         def done() -> None:
             if fate == "crash after":
                 self.kill(process)
-            if not process.alive:
+            if self._over or not process.alive:
                 raise Crashed
 
         return done
 
     def call(self, label: str, work: Callable[[], Any]) -> Any:
-        """Do something in one's turn, from a thread of a process."""
-        process = _running.get()
-        if not process.alive:
-            raise Crashed
-        if self.calm:
-            return work()
+        """Do something in one's turn, from a thread of a process. Raises Crashed."""
         opened: Future[Any] = Future()
-        opened.__dict__["in_thread"] = True
-
-        gate = Gate(process, label, opened, work)
-
-        def waits() -> None:
-            self._threads -= 1
-            self.gates.append(gate)
-            self._moved.set()
-
-        self.loop.call_soon_threadsafe(waits)
+        # in the loop's thread, where nobody dies and no calm begins between a look at them and the wait
+        self.loop.call_soon_threadsafe(self._arrive, Gate(_running.get(), label, opened, work, in_thread=True))
         return opened.result()
 
     def submit(self, label: str, work: Callable[[], Any], *, about: int = -1) -> Future[Any]:
         """Have something done in one's turn, and wait for it elsewhere."""
-        process, opened = _running.get(), Future[Any]()
-        if not process.alive:
-            opened.set_exception(Crashed())
-        elif self.calm:
-            try:
-                opened.set_result(work())
-            except Exception as exc:
-                opened.set_exception(exc)
-        else:
-            self.gates.append(Gate(process, label, opened, work, about=about))
+        opened: Future[Any] = Future()
+        self._arrive(Gate(_running.get(), label, opened, work, about=about))
         return opened
 
     @contextmanager
     def statement(self, pid: int) -> Iterator[None]:
         """While Postgres works for somebody."""
-        self._statements[pid] = False
+        statement = Statement(pid)
+        self._statements.append(statement)
         try:
             yield
         finally:
-            del self._statements[pid]
+            self._statements.remove(statement)
             self._moved.set()
 
     @contextmanager
@@ -265,6 +300,16 @@ class Scheduler:
             yield
         finally:
             self.transactions -= 1
+
+
+def _outcome(gate: Gate) -> Any:
+    """What comes of that which somebody waits to do; an error is given back."""
+    if gate.work is None:
+        return ""
+    try:
+        return gate.work()
+    except BaseException as exc:
+        return exc
 
 
 def _failure(gate: Gate) -> BaseException:
@@ -324,6 +369,7 @@ class Connection:
     def __init__(self, scheduler: Scheduler, real: asyncpg.Connection) -> None:
         self._scheduler, self._real, self._pid = scheduler, real, real.get_server_pid()
         self._about = -1
+        self._writes = False
 
     async def fetch(self, sql: str, *args: Any) -> Any:
         return await self._run(sql, self._real.fetch, *args)
@@ -339,10 +385,13 @@ class Connection:
 
     async def _run(self, sql: str, method: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         self._about = max(self._about, self._scheduler.about(*args))
-        done = await self._scheduler.gate(" ".join(sql.split()[:4]), about=self._about)
+        words = sql.split()
+        # of the functions that a select calls, this one alone changes the state of an upload
+        self._writes |= words[0] != "select" or "app.link_known" in sql
+        done = await self._scheduler.gate(" ".join(words[:4]), about=self._about)
         with self._scheduler.statement(self._pid):
             found = await method(sql, *args)
-        self._scheduler.commits += not self._real.is_in_transaction()
+        self._scheduler.writes += self._writes and not self._real.is_in_transaction()
         done()
         return found
 
@@ -361,7 +410,7 @@ class Connection:
                 raise
             with self._scheduler.statement(self._pid):
                 await real.commit()
-        self._scheduler.commits += 1
+        self._scheduler.writes += self._writes
         done()
 
 

@@ -33,6 +33,7 @@ from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.uploads import service as uploads
 from buildpeer.modules.uploads.rules import ENDS, NewUpload
 from buildpeer.platform import aws, clock
+from buildpeer.platform import db as platform_db
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
@@ -40,6 +41,7 @@ from buildpeer.platform.errors import Problem
 from buildpeer.platform.messaging import Queues
 from buildpeer.platform.storage import SignedUrl, Storage
 
+CONNECTIONS = 24  # of each role; as many of a kickoff's phones ask at once
 CELL, PART_CELLS = 64, 4
 SETTINGS = Settings(aws_endpoint_url="http://aws.fake")
 UPLOADS = SETTINGS.uploads_bucket
@@ -101,10 +103,35 @@ class Function(runner.Worker):
 
 
 class Places:
-    """Where a simulation runs: connections that outlive it."""
+    """Where lives are lived, one after the other: connections to a database of their own."""
 
-    def __init__(self, admin: asyncpg.Connection, app: list[Any], working: list[Any]) -> None:
-        self.admin, self.app, self.working = admin, app, working
+    admin: asyncpg.Connection
+    app: list[asyncpg.Connection]
+    working: list[asyncpg.Connection]
+
+    def __init__(self, admin_url: str, app_url: str, worker_url: str) -> None:
+        self._urls = admin_url, app_url, worker_url
+        self._connections: list[asyncpg.Connection] = []
+
+    async def connect(self) -> None:
+        """Open what lives need; whoever is still connected, of a life that was given up, is thrown out first."""
+        self.close()
+        self.admin = await self._open(self._urls[0], session_replication_role="replica")
+        await self.admin.execute(ALONE)
+        self.app, self.working = [[await self._open(url) for _ in range(CONNECTIONS)] for url in self._urls[1:]]
+        for connection in (*self.app, *self.working):
+            await platform_db._codecs(connection)
+
+    def close(self) -> None:
+        """Break every connection off."""
+        while self._connections:
+            self._connections.pop().terminate()
+
+    async def _open(self, url: str, **settings: str) -> asyncpg.Connection:
+        # no `lock_timeout`: the scheduler says whose time is up
+        settings |= {"timezone": "UTC", "synchronous_commit": "off"}
+        self._connections.append(await asyncpg.connect(url, server_settings=settings))
+        return self._connections[-1]
 
 
 class World:
@@ -131,7 +158,7 @@ class World:
         self.scheduler.names = [str(file.upload_id) for file in self.files]
         self.processes: dict[str, Process] = {}
         self.turns: dict[str, asyncio.Task[Any]] = {}
-        self.jumps = self.wipes = 0
+        self.jumps = self.wipes = self.seen = 0
 
     def now(self) -> datetime:
         """The time of the clouds. Rows move into the past instead: Postgres's clock can't be set."""
@@ -423,12 +450,9 @@ class World:
         """A storm, then calm; what must hold is looked at all the time and at the end."""
         # not a process that could die: each of its lives is one
         phones = [self.scheduler.start(Process("person"), self.phone(file)) for file in self.files]
-        seen = 0
         for step in range(2 * STORM_STEPS if self.kickoff else STORM_STEPS):
             await self.scheduler.settle()
-            if self.scheduler.commits != seen:
-                seen = self.scheduler.commits
-                await self.look()
+            await self.look()
             idle = all(phone.done() for phone in phones) and all(f.states and f.states[-1] in ENDS for f in self.files)
             if idle and step > 50 and self.dice.random() < 0.1:
                 break
@@ -441,13 +465,6 @@ class World:
         await self._calm_down(phones)
         await self.check()
 
-    async def abandon(self) -> None:
-        """Let nobody wait for what will not come."""
-        self.scheduler.calm = True
-        while self.scheduler.gates:
-            self.scheduler.kill(self.scheduler.gates[0].process)
-            await self.scheduler.settle()
-
     async def _calm_down(self, phones: list[asyncio.Task[None]]) -> None:
         """Everything is killed and wiped, maybe; then nothing fails any more, and the house ends all by itself."""
         if self.kickoff or self.dice.random() < 0.5:
@@ -456,17 +473,10 @@ class World:
             for waiting in self.cloud.sqs.queues.values():
                 waiting.clear()
             self.scheduler.trace.append("world: everything is killed, and every queue wiped")
+        await self.scheduler.settle()
         self.scheduler.calm = True
         while self.scheduler.gates:
-            gate = self.scheduler.gates[0]
-            if gate.process.alive and gate.work is not None:
-                gate_work, gate.work = gate.work, None
-                try:
-                    self.scheduler._open(gate, gate_work())
-                except BaseException as exc:
-                    self.scheduler._open(gate, exc)
-            else:
-                self.scheduler._open(gate, "" if gate.process.alive else Crashed())
+            self.scheduler.let_go_on()
             await self.scheduler.settle()
             await self.look()
         await asyncio.gather(*phones, *self.turns.values())
@@ -510,7 +520,10 @@ class World:
     # -- what must hold -----------------------------------------------------------------------------------------------
 
     async def look(self) -> None:
-        """No state goes back; what every reader of the database could see is noted."""
+        """No state goes back; what every reader of the database could see is noted, after each commit that writes."""
+        if self.seen == self.scheduler.writes:
+            return
+        self.seen = self.scheduler.writes
         rows = await self.places.admin.fetch(
             "select upload_id, state from uploads where tenant_id = $1", self.company.tenant_id
         )
@@ -642,6 +655,10 @@ ROLES = [
     for role in ("consume live", "consume bulk", "relay", "sweep", "erase", "scan", "derive", "assemble")
 ]
 ROLES = [(("functions" if role in FUNCTIONS else f"worker {process}"), role) for process, role in ROLES]
+ALONE = """
+select pg_terminate_backend(pid, 10000) from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+"""
 # created_at too: what is old must look so
 JUMP = """
 with u as (

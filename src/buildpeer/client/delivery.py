@@ -56,7 +56,12 @@ class Pulse:
     @property
     def alive(self) -> bool:
         """Whether something has got on just now."""
-        return time.monotonic() - self.moved_at < 2 * _TICK_S
+        return self.still_s < 2 * _TICK_S
+
+    @property
+    def still_s(self) -> float:
+        """For how long nothing has got on."""
+        return time.monotonic() - self.moved_at
 
 
 class Flight:
@@ -140,6 +145,11 @@ class Flight:
     def behind(self) -> bool:
         """Whether others have got on for as long as this one would have had to be heard of."""
         return self.silent and self._behind_s > self._patience_s
+
+    @property
+    def adrift(self) -> bool:
+        """Whether nothing at all has got on for twice as long: queues let bytes through by spurts."""
+        return self.silent and self._pulse.still_s > 2 * self._patience_s
 
     @property
     def unsent(self) -> bool:

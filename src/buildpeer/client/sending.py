@@ -235,7 +235,8 @@ class Sender:
             and not sending.item.transfer.done.done()
         ]
         if not self._pulse.alive:
-            if len(wanted) < len(self._flights) or any(self._twins(s.item, s.piece, f) for f, s in wanted):
+            adrift = len(wanted) == len(self._flights) and all(f.adrift for f, _ in wanted)
+            if not adrift or any(self._twins(s.item, s.piece, f) for f, s in wanted):
                 return
             wanted = wanted[:1]
         else:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any
 
 from granian.constants import Interfaces
@@ -14,9 +15,9 @@ from litestar.config.response_cache import ResponseCacheConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import Message, Scope
 
 from buildpeer.modules.audit.http import AuditController
 from buildpeer.modules.documents.handlers import on_uploads_linked
@@ -94,15 +95,19 @@ def create_app(settings: Settings) -> Litestar:
     async def admit(request: Request[Any, Any, Any]) -> None:
         http.admit_stranger(request, settings)
 
+    async def tell_limits(message: Message, scope: Scope) -> None:
+        http.tell_limits(message, scope, settings)
+
     return Litestar(
         route_handlers=[healthz, *CONTROLLERS],
         lifespan=[lifespan],
-        middleware=[http.RequestId, DefineMiddleware(http.RateLimits, settings=settings)],
+        middleware=[http.RequestId],
         before_request=admit,
+        before_send=[tell_limits],
         dependencies=_dependencies(settings),
         exception_handlers={
-            Problem: http.on_problem,
-            HTTPException: http.on_http_exception,
+            Problem: partial(http.on_problem, settings=settings),
+            HTTPException: partial(http.on_http_exception, settings=settings),
             Exception: http.on_unexpected,
         },
         openapi_config=OpenAPIConfig(

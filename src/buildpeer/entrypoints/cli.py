@@ -12,7 +12,7 @@ import click
 
 from buildpeer.client.commands import COMMANDS
 from buildpeer.conformance.command import conformance
-from buildpeer.entrypoints.tenant_commands import tenants
+from buildpeer.entrypoints.tenant_commands import people, tenants
 from buildpeer.platform.config import ConfigError, Settings
 
 
@@ -25,6 +25,7 @@ for _command in COMMANDS:
     main.add_command(_command)
 main.add_command(conformance)
 main.add_command(tenants)
+main.add_command(people)
 
 
 def _settings(*needed: str) -> Settings:

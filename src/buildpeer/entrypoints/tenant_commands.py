@@ -1,4 +1,4 @@
-"""The command lines of `buildpeer tenants`; `tenants.py` does the work, and is loaded only for it."""
+"""The command lines of `buildpeer tenants` and `people`; `tenants.py` does the work, and is loaded only for it."""
 
 import asyncio
 import os
@@ -55,12 +55,15 @@ _per_day = click.option(
 )
 
 
-@click.group()
-@click.option(
+_data = click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Act on what `buildpeer up` keeps there, instead of where the settings say.",
 )
+
+
+@click.group()
+@_data
 @click.pass_context
 def tenants(ctx: click.Context, data: Path | None) -> None:
     """Look after companies, as their operator. Takes the administrator's database settings and the operator's keys."""
@@ -102,6 +105,15 @@ def create(
             uploads_per_day=None if isinstance(uploads_per_day, str) else uploads_per_day,
         )
     )
+
+
+@tenants.command("list")
+@click.pass_obj
+def list_all(data: Path | None) -> None:
+    """Show every company: state, people, files and what they weigh, and when somebody there last did something."""
+    from buildpeer.entrypoints import tenants as work
+
+    _run(work.list_all(_settings(data)))
 
 
 @tenants.command()
@@ -183,6 +195,26 @@ def erase(data: Path | None, *, tenant_id: UUID, yes: str | None, locale: str, c
     place = certificate or Path(f"erased-{tenant_id}")
     done = _run(work.erase(_settings(data, "audit_key"), tenant_id, name=yes, locale=locale, place=place))
     click.get_current_context().exit(0 if done else 3)
+
+
+@click.group()
+@_data
+@click.pass_context
+def people(ctx: click.Context, data: Path | None) -> None:
+    """Do for people what nobody in their companies can. Takes the administrator's database settings."""
+    ctx.obj = data
+
+
+@people.command("totp-off")
+@click.argument("email")
+@click.pass_obj
+def totp_off(data: Path | None, email: str) -> None:
+    """Switch somebody's second step off, who has lost phone and recovery codes: first be sure who is asking. A mail
+    tells them, and every company of theirs finds it in its trail.
+    """
+    from buildpeer.entrypoints import tenants as work
+
+    _run(work.remove_totp(_settings(data), email))
 
 
 def _settings(data: Path | None, *needed: str) -> Settings:

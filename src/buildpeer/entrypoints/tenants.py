@@ -1,6 +1,9 @@
-"""`buildpeer tenants`: a company's life, from its first owner's invitation to the certificate that it was erased."""
+"""`buildpeer tenants`: a company's life, from its first owner's invitation to the certificate that it was erased; and
+`buildpeer people`: what only operators can do for somebody.
+"""
 
 import contextlib
+import getpass
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from buildpeer.modules.audit import service as audit
 from buildpeer.modules.identity import service as identity
@@ -24,6 +28,7 @@ from buildpeer.platform.storage import Storage
 
 OPERATOR = "buildpeer_operator"
 _GIB = 1024**3
+_WIDE = 400  # characters: a line stays one, also in a pipe
 
 
 @contextlib.asynccontextmanager
@@ -82,6 +87,23 @@ async def create(
         _say(f"An invitation goes to {owner}.")
 
 
+async def list_all(settings: Settings) -> None:
+    """Print every company."""
+    async with operating(settings) as db:
+        found = await service.list_all(db)
+    table = Table(box=None, pad_edge=False)
+    for name in ("tenant", "name", "state"):
+        table.add_column(name)
+    for name in ("people", "files", "GiB", "of GiB", "last activity (UTC)"):
+        table.add_column(name, justify="right")
+    for each in found:
+        most = "" if each.storage_limit_bytes is None else f"{each.storage_limit_bytes / _GIB:,.2f}"
+        seen = f"{each.last_activity:%Y-%m-%d %H:%M}" if each.last_activity else ""
+        counts = f"{each.people:,}", f"{each.files:,}", f"{each.used_bytes / _GIB:,.2f}", most, seen
+        table.add_row(str(each.tenant_id), Text(each.name), each.state, *counts)
+    Console(width=_WIDE, soft_wrap=True).print(table, markup=False, highlight=False)
+
+
 async def suspend(settings: Settings, tenant_id: UUID) -> None:
     """Let nobody write to a company. Raises TenantError."""
     async with operating(settings) as db:
@@ -92,6 +114,14 @@ async def resume(settings: Settings, tenant_id: UUID) -> None:
     """Let it work again. Raises TenantError."""
     async with operating(settings) as db:
         _show(await service.resume(db, tenant_id=tenant_id))
+
+
+async def remove_totp(settings: Settings, email: str) -> None:
+    """Switch a person's second step off, and mail it to them. Raises TenantError where none is on."""
+    async with operating(settings) as db:
+        if not await identity.remove_totp_by_operator(db, email=email, by=f"terminal:{getpass.getuser()}"):
+            raise TenantError(f"no account of {email} has a second step")
+    _say(f"The second step of {email} is off. A mail tells them, and the trails of their companies name you.")
 
 
 async def limits(settings: Settings, tenant_id: UUID, changes: Mapping[str, Any]) -> None:

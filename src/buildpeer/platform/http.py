@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from ipaddress import IPv6Address, IPv6Network
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
@@ -163,35 +164,50 @@ class RequestId:
             await self.app(scope, receive, send_with_id)
 
 
-class RateLimits:
-    """Tells in every answer how much of each limit is left; who turned out to be nobody is counted by address."""
-
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self.app = app
-        self.settings = settings
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and its answer with the headers."""
-
-        async def send_with_limits(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                if "taken" not in scope["state"]:
-                    _count(Request(scope), [(_by_address(self.settings), address(Request(scope), self.settings))])
-                told = [(name.encode(), value.encode()) for name, value in rates.headers(scope["state"]["taken"])]
-                message["headers"] = [*message["headers"], *told]
-            await send(message)
-
-        ours = scope["type"] == "http" and scope["path"].startswith("/v1/")
-        await self.app(scope, receive, send_with_limits if ours else send)
+def tell_limits(message: Message, scope: Scope, settings: Settings) -> None:
+    """Tell in an answer that begins how much of each limit is left, whether or not a route was found for it; who wasn't
+    counted otherwise is counted by address.
+    """
+    if message["type"] != "http.response.start" or not scope["path"].startswith("/v1/"):
+        return
+    if "taken" not in scope["state"]:
+        _count(Request(scope), [_from_address(Request(scope), settings)])
+    told = [(name.encode(), value.encode()) for name, value in rates.headers(scope["state"]["taken"])]
+    message["headers"] = [*message["headers"], *told]
 
 
 def admit_stranger(request: Request[Any, Any, Any], settings: Settings) -> None:
-    """Let a request without a token in, if not too many came from its address.
+    """Let a request in that nobody will be asked about, if not too many came from its address: one without a token, or
+    to a door that asks for none, whatever it brings.
 
     Raises Problem too_many_requests.
     """
-    if request.url.path.startswith("/v1/") and "authorization" not in request.headers:
-        _admit(request, [(_by_address(settings), address(request, settings))])
+    asked = request.route_handler.parsed_fn_signature.parameters
+    open_to_all = "caller" not in asked and "operator" not in asked
+    if request.url.path.startswith("/v1/") and (open_to_all or "authorization" not in request.headers):
+        _admit(request, [_from_address(request, settings)])
+
+
+def check_address(request: Request[Any, Any, Any], settings: Settings) -> None:
+    """Look, before a key is looked up, whether too many strangers came from its address already.
+
+    Raises Problem too_many_requests.
+    """
+    limit, key = _from_address(request, settings)
+    seen: rates.Rates = request.app.state.rates
+    if limit.quota and not (taken := seen.look(limit, key)).allowed:
+        request.scope["state"]["taken"] = [taken]
+        raise Problem("too_many_requests", retry_after_s=taken.resets_in_s)
+
+
+def count_refused(request: Request[Any, Any, Any], problem: Problem, settings: Settings) -> Problem:
+    """Count by address who is refused before anybody knows them, and tell them so once that was too often."""
+    try:
+        if "taken" not in request.scope["state"]:
+            _admit(request, [_from_address(request, settings)])
+    except Problem as too_many:
+        return too_many
+    return problem
 
 
 def admit_caller(request: Request[Any, Any, Any], who: str, tenant_id: UUID, settings: Settings) -> None:
@@ -204,8 +220,8 @@ def admit_caller(request: Request[Any, Any, Any], who: str, tenant_id: UUID, set
     _admit(request, [(by_caller, who), (by_tenant, str(tenant_id))])
 
 
-def _by_address(settings: Settings) -> Limits:
-    return Limits("requests-address", settings.address_requests, _MINUTE_S)
+def _from_address(request: Request[Any, Any, Any], settings: Settings) -> tuple[Limits, str]:
+    return Limits("requests-address", settings.address_requests, _MINUTE_S), address(request, settings)
 
 
 def _admit(request: Request[Any, Any, Any], counted: Sequence[tuple[Limits, str]]) -> None:
@@ -227,11 +243,22 @@ def request_id(request: Request[Any, Any, Any]) -> str:
 
 
 def address(request: Request[Any, Any, Any], settings: Settings) -> str:
-    """Where a request comes from: the last address that our own proxies have put down, of as many as there are."""
-    forwarded = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    """Where a request comes from: the last address that our own proxies have put down, of as many as there are. Several
+    lines are one list (RFC 9110 §5.3). Of IPv6 it is the /64, which is what one subscriber gets: they have 2^64 in it.
+    """
+    lines = ",".join(request.headers.getall("x-forwarded-for", []))
+    forwarded = [part.strip() for part in lines.split(",") if part.strip()]
     if 0 < settings.proxies <= len(forwarded):
-        return forwarded[-settings.proxies]
-    return request.client.host if request.client else ""
+        return _subscriber(forwarded[-settings.proxies])
+    return _subscriber(request.client.host) if request.client else ""
+
+
+def _subscriber(host: str) -> str:
+    try:
+        found = IPv6Address(host)
+    except ValueError:  # IPv4, or what a proxy wrote in its place
+        return host
+    return str(found.ipv4_mapped or IPv6Network((int(found) >> 64 << 64, 64)))
 
 
 async def caller(request: Request[Any, Any, Any], tokens: TokensDep, now: NowDep) -> Caller:
@@ -283,15 +310,17 @@ def problem_response(request: Request[Any, Any, Any], problem: Problem) -> Respo
     )
 
 
-def on_problem(request: Request[Any, Any, Any], exc: Problem) -> Response[dict[str, Any]]:
+def on_problem(request: Request[Any, Any, Any], exc: Problem, settings: Settings) -> Response[dict[str, Any]]:
     """Tell an expected failure; it is counted, not alarmed about."""
     _log.info("problem", code=exc.code, path=request.url.path)
-    return problem_response(request, exc)
+    return problem_response(request, count_refused(request, exc, settings))
 
 
-def on_http_exception(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
-    """Tell what Litestar itself refused, in our own words and codes."""
-    return problem_response(request, _translate(exc))
+def on_http_exception(
+    request: Request[Any, Any, Any], exc: HTTPException, settings: Settings
+) -> Response[dict[str, Any]]:
+    """Tell what Litestar itself refused, in our own words and codes: also that there is no such route."""
+    return problem_response(request, count_refused(request, _translate(exc), settings))
 
 
 def on_unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[dict[str, Any]]:

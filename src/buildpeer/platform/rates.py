@@ -51,13 +51,16 @@ class Rates:
 
     def take(self, limit: Limit, key: str) -> Taken:
         """Count a request by `key`; what is over the limit isn't counted, nor who comes when too many are counted."""
-        now = self._clock()
-        window = self._window(limit, key, int(now // limit.window_s))
+        taken = self.look(limit, key)
+        if taken.allowed:
+            self._window(limit, key).mine += 1
+        return msgspec.structs.replace(taken, left=max(taken.left - 1, 0))
+
+    def look(self, limit: Limit, key: str) -> Taken:
+        """What a request by `key` would come to, without counting one."""
+        window = self._window(limit, key)
         left = limit.quota - window.mine - window.others
-        if left > 0:
-            window.mine += 1
-        resets_in_s = max(limit.window_s - int(now % limit.window_s), 1)
-        return Taken(limit, left > 0, max(left - 1, 0), resets_in_s)
+        return Taken(limit, left > 0, max(left, 0), max(limit.window_s - int(self._clock() % limit.window_s), 1))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
@@ -108,7 +111,8 @@ class Rates:
             except Exception:
                 _log.exception("rates_not_exchanged")
 
-    def _window(self, limit: Limit, key: str, number: int) -> _Window:
+    def _window(self, limit: Limit, key: str) -> _Window:
+        number = int(self._clock() // limit.window_s)
         window = self._windows.get((limit, key))
         if window is None or window.number != number:
             window = _Window(number)

@@ -41,9 +41,9 @@ class Wakeups:
         self.stopping = True
         self._wake_all()
 
-    def streams_of(self, person_id: UUID) -> int:
-        """How many streams of a person are open in this process."""
-        return self._streams[person_id]
+    def streams_of(self, tenant_id: UUID, person_id: UUID) -> tuple[int, int]:
+        """How many streams are open in this process: of a person, wherever, and in a tenant."""
+        return self._streams[person_id], len(self._waiting.get(tenant_id, ()))
 
     @contextlib.contextmanager
     def listen(self, tenant_id: UUID, person_id: UUID) -> Generator[asyncio.Event, None, None]:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -11,8 +12,9 @@ from uuid import uuid4
 import asyncpg
 import msgspec
 import pytest
+import structlog
 from botocore.exceptions import ClientError
-from tests.conftest import Clients, Company
+from tests.conftest import OPERATOR_KEY, Clients, Company
 from tests.modules.audit.conftest import BUCKET, Trail
 
 from buildpeer.local.stack import Stack
@@ -106,6 +108,68 @@ async def test_sealers_side_by_side_among_writers_that_commit_and_fail_miss_noth
     assert sorted(sealed) == entries
 
 
+async def test_one_company_that_cannot_be_sealed_holds_no_other_up_and_is_counted(
+    http: Any, trail: Trail, found_company: Any, worker_db: Database, worker_clients: Clients, admin: asyncpg.Connection
+) -> None:
+    others = [await found_company() for _ in range(4)]
+    broken, *whole = sorted([trail.company, *others], key=lambda each: each.tenant_id)  # in the sealer's order
+    for each in (broken, *whole):
+        await each.hire()
+    await trail.seal()
+    number = await admin.fetchval(
+        "update audit.heads set number = 0 where tenant_id = $1 returning 1", broken.tenant_id
+    )
+    assert number == 1  # the next batch has a number that is taken
+    for each in (broken, *whole):
+        await each.hire()
+    waiting = "select count(*) from audit.pending where tenant_id = $1"
+    with structlog.testing.capture_logs() as logs:
+        await trail.seal()
+    assert [await admin.fetchval(waiting, each.tenant_id) for each in whole] == [0] * 4
+    assert await admin.fetchval(waiting, broken.tenant_id) > 0
+    assert str(broken.tenant_id) in {log["tenant_id"] for log in logs if log["event"] == "seal_failed"}
+
+    async def counted() -> int:
+        metrics = (await http.get("/v1/ops/metrics", headers={"authorization": f"Bearer {OPERATOR_KEY}"})).text
+        return int(re.findall(r"^buildpeer_unsealed_tenants (\d+)$", metrics, re.MULTILINE)[0])
+
+    before = await counted()
+    await admin.execute(
+        "update audit.pending set occurred_at = occurred_at - interval '6 minutes' where tenant_id = $1",
+        broken.tenant_id,
+    )
+    assert await counted() == before + 1
+    await admin.execute(
+        "update audit.pending set occurred_at = occurred_at + interval '6 minutes' where tenant_id = $1",
+        broken.tenant_id,
+    )
+    await admin.execute(
+        """update audit.heads h set number = (select max(b.number) from audit.batches b where b.tenant_id = h.tenant_id)
+        where h.tenant_id = $1""",
+        broken.tenant_id,
+    )
+    await trail.seal()
+    assert (await admin.fetchval(waiting, broken.tenant_id), await counted()) == (0, before)
+
+
+async def test_one_seal_that_cannot_be_laid_holds_no_other_up(
+    trail: Trail, found_company: Any, worker_clients: Clients, auditor_storage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await found_company()
+    real = worker_clients.storage.put_once
+
+    async def put_once(*, key: str, **more: Any) -> Any:
+        if str(trail.company.tenant_id) in key:
+            raise OSError("no room")
+        await asyncio.sleep(0.05)  # so that it is still under way
+        return await real(key=key, **more)
+
+    monkeypatch.setattr(worker_clients.storage, "put_once", put_once)
+    await trail.seal()
+    assert await service.published(auditor_storage, bucket=BUCKET, tenant_id=other.tenant_id) != []
+    assert await service.published(auditor_storage, bucket=BUCKET, tenant_id=trail.company.tenant_id) == []
+
+
 async def test_a_batch_is_never_larger_than_its_bound(trail: Trail, admin: asyncpg.Connection) -> None:
     company = trail.company
     await admin.execute(
@@ -124,8 +188,7 @@ async def test_a_seal_that_could_not_be_published_is_published_later(
     db, trail: Trail, worker_db, worker_clients: Clients, auditor_storage, admin
 ) -> None:
     await write(db, trail.company)
-    with pytest.raises(ExceptionGroup):
-        await service.seal(worker_db, worker_clients.storage, bucket="no-such-bucket")
+    await service.seal(worker_db, worker_clients.storage, bucket="no-such-bucket")
     tenant_id = trail.company.tenant_id
     assert await service.published(auditor_storage, bucket=BUCKET, tenant_id=tenant_id) == []
     await trail.seal()

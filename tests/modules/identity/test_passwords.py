@@ -112,6 +112,30 @@ async def test_a_reset_expires(http, admin, company: Company, post: Post) -> Non
     assert late.json()["code"] == "link_expired"
 
 
+async def test_a_new_password_ends_every_link_mailed_before(http, company: Company, post: Post) -> None:
+    caller, colleague = await company.hire(), await company.hire()
+    email, others = company.emails[caller.person_id], company.emails[colleague.person_id]
+
+    async def ask(address: str) -> str:
+        await post.to(address)  # what was mailed before
+        await http.post("/v1/password-resets", json={"email": address})
+        return await post.token(address)
+
+    async def redeem(token: str, password: str) -> int:
+        wanted = {"token": token, "password": password}
+        return (await http.post("/v1/password-resets/completion", json=wanted)).status_code
+
+    first, of_another = await ask(email), await ask(others)
+    changed = await http.put(
+        "/v1/me/password", json={"current": PASSWORD, "password": NEW}, headers=company.bearer(caller)
+    )
+    assert changed.status_code == 204
+    assert await redeem(first, "la del ladrón del correo") == 410
+    second, third = await ask(email), await ask(email)
+    assert [await redeem(third, "otra contraseña"), await redeem(second, "la del ladrón del correo")] == [204, 410]
+    assert await redeem(of_another, NEW) == 204
+
+
 async def test_a_changed_password_ends_the_other_sessions_only(http, company: Company) -> None:
     caller = await company.hire()
     here, there = [await sign_in(http, company, caller) for _ in range(2)]

@@ -128,3 +128,29 @@ async def test_a_dismissed_person_sees_nothing_with_a_token_that_is_still_good(h
     assert answer.json()["items"] == []
     signed_in = await sign_in(http, company, caller)
     assert signed_in.json()["code"] == "bad_credentials"
+
+
+async def test_who_was_dismissed_goes_on_elsewhere_and_the_session_with_them(
+    http, db, tokens, admin, company: Company, found_company: Any
+) -> None:
+    caller, other = await company.hire(), await found_company()
+    await admin.execute("insert into memberships values ($1, $2, 'residente')", other.tenant_id, caller.person_id)
+    entered = (await sign_in(http, company, caller)).json()
+    bearer = {"authorization": f"Bearer {entered['access_token']}"}
+    if entered["tenant"]["tenant_id"] != str(company.tenant_id):  # both have one name: the first is either
+        wanted = {"tenant_id": str(company.tenant_id)}
+        assert (await http.post("/v1/sessions/current/tenant", json=wanted, headers=bearer)).status_code == 200
+    await admin.execute("delete from memberships where tenant_id = $1", company.tenant_id)
+    gone_on = (await refresh(http, entered["refresh_token"])).json()
+    assert gone_on["tenant"]["tenant_id"] == str(other.tenant_id)
+    bearer = {"authorization": f"Bearer {gone_on['access_token']}"}
+    [session] = (await http.get("/v1/sessions", headers=bearer)).json()["items"]
+    assert (session["tenant_id"], session["current"]) == (str(other.tenant_id), True)
+    told = "select action from audit.entries where tenant_id = $1 and object_type = 'sessions' order by entry_id desc"
+    assert await admin.fetchval(told, other.tenant_id) == "tenant_entered"
+    # A lost reply, and the next token, find it where it is.
+    again = (await refresh(http, entered["refresh_token"])).json()
+    assert (again["tenant"], again["refresh_token"]) == (gone_on["tenant"], gone_on["refresh_token"])
+    assert (await refresh(http, gone_on["refresh_token"])).json()["tenant"] == gone_on["tenant"]
+    entries = [row["action"] for row in await admin.fetch(told, other.tenant_id)]
+    assert entries.count("tenant_entered") <= 2  # once by the dismissal, and not once more with each token

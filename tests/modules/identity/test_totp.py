@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import getpass
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -20,6 +22,7 @@ from tests.modules.identity.test_members import bearer
 from tests.modules.identity.test_passwords import NEW, Post, post, try_password  # noqa: F401
 
 from buildpeer.entrypoints.cli import main
+from buildpeer.local.stack import Stack
 from buildpeer.modules.identity import rules
 from buildpeer.platform import qr
 from buildpeer.platform.auth import Caller
@@ -405,6 +408,45 @@ async def test_nobody_switches_off_their_own_without_proof_nor_that_of_another_c
         shared = await ana.http.delete(path, headers=headers)
         assert (shared.status_code, shared.json()["code"]) == (409, "account_shared")
     assert await ana.state() is not None
+
+
+async def test_an_operator_switches_it_off_and_everybody_concerned_is_told(
+    app: Any,
+    admin: Any,
+    company: Company,
+    found_company: Any,
+    post: Post,  # noqa: F811
+    stack: Stack,
+) -> None:
+    ana, rosa, other = await (await app()).switch_on(), await (await app()).switch_on(), await found_company()
+    await admin.execute("insert into memberships values ($1, $2, 'manager')", other.tenant_id, ana.caller.person_id)
+    await post.to(ana.email)  # what was mailed before
+
+    async def run(email: str) -> Any:
+        arguments, env = ["people", "totp-off", email], stack.env("operator")
+        return await asyncio.to_thread(lambda: CliRunner(env=env).invoke(main, arguments))
+
+    done = await run(ana.email.upper())
+    assert (done.exit_code, "is off" in done.output) == (0, True), done.output
+    assert (await try_password(ana.http, ana.email, PASSWORD)).status_code == 201
+    assert await rosa.state() is not None
+    assert await admin.fetchval("select count(*) from recovery_codes where person_id = $1", ana.caller.person_id) == 0
+    assert (await post.to(ana.email))[-1]["Subject"] == MAILS["totp_off"]["es"]["subject"]
+    for each in (company, other):
+        entry = await admin.fetchrow(
+            """select person_id, object_id, request_id, changes from audit.entries
+            where tenant_id = $1 and action = 'totp_reset'""",
+            each.tenant_id,
+        )
+        assert (entry["person_id"], entry["object_id"]) == (None, str(ana.caller.person_id))
+        assert (entry["request_id"], json.loads(entry["changes"])["by"]) == (
+            "operator:totp",
+            f"terminal:{getpass.getuser()}",
+        )
+    for email in (ana.email, f"{uuid4()}@nobody.test"):
+        again = await run(email)
+        assert (again.exit_code, "has a second step" in again.output) == (1, True)
+    assert len(await post.to(ana.email)) == 2  # it was switched on, and off once
 
 
 async def test_the_database_alone_gives_no_secret_and_the_trail_holds_none(

@@ -18,10 +18,13 @@ from tests.modules.uploads.arriving import arrive, open_files, put, tell
 
 from buildpeer.entrypoints.cli import main
 from buildpeer.local.stack import Stack
+from buildpeer.modules.operations import service as operations_service
+from buildpeer.modules.operations import store as operations
 from buildpeer.modules.tenants import service, store
 from buildpeer.modules.tenants.rules import TenantError
 from buildpeer.platform import clock
 from buildpeer.platform.db import Database, Scope
+from buildpeer.platform.messaging import Message
 from buildpeer.platform.signing import Signer, read_signed
 from buildpeer.platform.storage import WRITE_LIFE, Storage
 
@@ -310,6 +313,52 @@ async def test_mails_and_resets_of_those_who_went_go_too(
     assert await admin.fetchval(waiting, [address, guest]) == 3
     await erasing.run(company.tenant_id)
     assert await admin.fetchval(waiting, [address, guest]) == 0
+
+
+async def test_its_dead_letters_go_too_and_none_is_kept_afterwards(
+    company: Company, found_company: Any, erasing: Erasing, worker_db: Database, admin: Any
+) -> None:
+    other = await found_company()
+    queue, texts = f"q-{uuid4()}", {}
+
+    async def die(tenant_id: UUID) -> UUID:
+        body = json.dumps({"detail": {"object": {"key": f"live/{tenant_id}/{uuid4()}"}}})
+        letter = Message(id=str(uuid4()), body=body, receipt="", receives=5)
+        await operations.keep(worker_db, queue, [letter])
+        texts[letter.id] = tenant_id
+        return tenant_id
+
+    async def kept() -> list[UUID]:
+        return [
+            texts[row["message_id"]] for row in await admin.fetch("select * from dead_letters where queue = $1", queue)
+        ]
+
+    ours, theirs = [await die(each.tenant_id) for each in (company, other)]
+    await die(ours)
+    ended = "update dead_letters set verb = 'drop', wanted_by = 't', ended_at = now() where message_id = $1"
+    await admin.execute(ended, next(iter(texts)))  # a record that would stay for 400 days
+    done = await erasing.run(ours)
+    assert await kept() == [theirs]
+    assert erasing.says(done)["removed"]["rows"] >= 2
+    await die(ours)  # a message that was in a queue until now
+    assert await kept() == [theirs]
+    # One that was being kept in the very moment goes with the next housekeeping.
+    await admin.execute(
+        "insert into dead_letters (letter_id, queue, message_id, body) values ($1, $2, $3, $4)",
+        *(uuid4(), queue, next(iter(texts)), f"live/{ours}/x"),
+    )
+    await operations_service.prune(worker_db)
+    assert await kept() == [theirs]
+
+
+async def test_an_operator_erases_no_letters_of_a_company_that_lives(
+    company: Company, operator_db: Database, worker_db: Database, admin: Any
+) -> None:
+    message = Message(id=str(uuid4()), body=f"live/{company.tenant_id}/x", receipt="", receives=5)
+    await operations.keep(worker_db, "q", [message])
+    async with operator_db.transaction(Scope(company.tenant_id, None)) as tx:
+        assert await store.erase_letters(tx) == 0
+    assert await admin.fetchval("delete from dead_letters where message_id = $1 returning true", message.id)
 
 
 async def test_adopted_bytes_that_lie_elsewhere_are_erased_as_well(

@@ -284,6 +284,51 @@ async def test_limits_are_shown_set_and_lifted_from_the_command_line(
     assert (await run("limits", tenant, "--storage", "much")).exit_code == 2
 
 
+async def test_all_companies_are_listed_with_what_they_hold(
+    http: Any,
+    company: Company,
+    found_company: Any,
+    worker_db: Database,
+    operator_db: Database,
+    admin: Any,
+    stack: Stack,
+) -> None:
+    owner, other, quiet = await company.hire("owner"), await found_company(), await found_company()
+    await arrive(http, worker_db, company, owner, uuid4().bytes)
+    await company.hire()
+    await service.limit(operator_db, tenant_id=company.tenant_id, storage_limit_bytes=3 * 1024**3)
+    await service.suspend(operator_db, tenant_id=other.tenant_id, now=clock.now())
+    await admin.execute(
+        """insert into tenant_erasures (tenant_id, name, data_region, began_at, writable_until, people)
+        values ($1, 'Ida', 'us-east-1', now(), now(), '{}')""",
+        (gone := uuid4()),
+    )
+    listed = {each.tenant_id: each for each in await service.list_all(operator_db)}
+    here = listed[company.tenant_id]
+    assert (here.name, here.state, here.people, here.files) == ("Obra", "active", 2, 1)
+    assert (here.used_bytes, here.storage_limit_bytes) == (16, 3 * 1024**3)
+    last = "select max(occurred_at) from audit.entries where tenant_id = $1 and person_id = $2"
+    assert here.last_activity == await admin.fetchval(last, company.tenant_id, owner.person_id)
+    there = listed[other.tenant_id]
+    assert (there.state, there.people, there.files, there.used_bytes) == ("suspended", 0, 0, 0)
+    assert (listed[quiet.tenant_id].last_activity, listed[gone].state, listed[gone].name) == (None, "erasing", "Ida")
+    env = stack.env("operator")
+    said = await asyncio.to_thread(lambda: CliRunner(env=env).invoke(main, ["tenants", "list"]))
+    assert said.exit_code == 0, said.output
+    [line] = [line for line in said.output.splitlines() if str(company.tenant_id) in line]
+    assert line.split()[1:] == [
+        "Obra",
+        "active",
+        "2",
+        "1",
+        "0.00",
+        "3.00",
+        f"{here.last_activity:%Y-%m-%d}",
+        f"{here.last_activity:%H:%M}",
+    ]
+    await admin.execute("delete from tenant_erasures where tenant_id = $1", gone)
+
+
 async def test_the_worker_and_the_api_may_do_none_of_it(db: Database, worker_db: Database, company: Company) -> None:
     for base in (db, worker_db):
         for statement in (

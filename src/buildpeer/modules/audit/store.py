@@ -73,6 +73,7 @@ select {_HEADER} from audit.batches where tenant_id = $1 and number between $2 a
 RECORD = "select audit.record('export', 'audit', $1, $2)"
 UNSEALED = "select unsealed as tenant_id from audit.unsealed($1)"
 SEAL = "select audit.seal($1)"
+BEHIND = "select audit.behind($1)"
 UNPUBLISHED = "select tenant_id, number, hash, sealed_at from audit.unpublished($1)"
 PUBLISHED = "select audit.published($1, $2)"
 ENSURE_PARTITIONS = "select audit.ensure_partitions($1)"
@@ -157,6 +158,11 @@ async def unsealed(db: Database, limit: int) -> list[UUID]:
 async def seal(db: Database, tenant_id: UUID) -> int:
     """Close one batch; returns how many entries are in it."""
     return (await db.call(SEAL, tenant_id))[0][0]
+
+
+async def behind(db: Database, since: datetime) -> int:
+    """How many tenants have entries that wait for their seal since before then."""
+    return (await db.call(BEHIND, since))[0][0]
 
 
 async def unpublished(db: Database, limit: int) -> list[Head]:

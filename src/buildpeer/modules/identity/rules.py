@@ -43,6 +43,9 @@ TRIES_BY_ADDRESS = Limit("address", quota=100, window_s=900)
 TRIES_BY_CODE = Limit("code", quota=5, window_s=900)  # of the second step, by person: few, for it has 6 digits
 MAILS_BY_ACCOUNT = Limit("mails-account", quota=3, window_s=3600)
 MAILS_BY_ADDRESS = Limit("mails-address", quota=30, window_s=3600)
+RESETS_BY_ADDRESS = Limit("resets-address", quota=100, window_s=900)  # each costs a slow hash, also a made-up one
+INVITATIONS_BY_COMPANY = Limit("invitations-company", quota=500, window_s=3600)  # by e-mail
+INVITATIONS_BY_RECIPIENT = Limit("invitations-recipient", quota=3, window_s=3600)  # of one company
 LEAST_PASSWORD = 10  # characters; length is what counts (NIST SP 800-63B)
 MAILED_LIFE = timedelta(days=7)
 QR_LIFE = timedelta(hours=24)

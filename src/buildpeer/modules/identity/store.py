@@ -10,6 +10,7 @@ from buildpeer.platform.db import Database, Transaction, record
 
 FIND_LOGIN = "select person_id, password_hash from app.find_login($1)"
 PERSON = "select person_id, email, name, locale from people where person_id = $1"
+HOLD_PERSON = "select email from people where person_id = $1 for share"
 MEMBERSHIPS = """
 select t.tenant_id, t.name, m.role from memberships m join tenants t on t.tenant_id = m.tenant_id
 where m.person_id = $1 order by t.name, t.tenant_id
@@ -26,14 +27,17 @@ ROTATE_SESSION = """
 update sessions set generation = generation + 1, rotated_at = $3 where person_id = $1 and session_id = $2
 """
 END_SESSION = """
-update sessions set ended_at = coalesce(ended_at, $3) where person_id = $1 and session_id = $2 returning tenant_id
+update sessions set ended_at = coalesce(ended_at, $3) where person_id = $1 and session_id = $2
+  and ($4::uuid is null or (tenant_id = $4 and device_id is not null)) returning tenant_id
 """
 MOVE_SESSION = """
 update sessions set tenant_id = $3 where person_id = $1 and session_id = $2 and device_id is null returning true
 """
+TENANT_OF_KEY = "select tenant_id from sessions where person_id = $1 and session_id = $2 and device_id is not null"
 SESSIONS = """
 select session_id, device, tenant_id, created_at, rotated_at as last_seen_at from sessions
-where person_id = $1 and ended_at is null and rotated_at > $2 order by rotated_at desc, session_id
+where person_id = $1 and ended_at is null and rotated_at > $2
+  and ($3::uuid is null or (tenant_id = $3 and device_id is not null)) order by rotated_at desc, session_id
 """
 MEMBERS = """
 select p.person_id, p.name, p.email, m.role, m.created_at from memberships m join people p on p.person_id = m.person_id
@@ -86,7 +90,7 @@ select tenant_id, tenant, kind, role, email, known_person, password_hash from ap
 ACCEPT_INVITATION = "select app.accept_invitation($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 FIND_DEVICE = "select d.tenant_id, d.person_id, d.name, d.public_key from app.find_device($1) d"
 TRY_PIN = "select app.try_pin($1, $2, $3)"
-PIN_WAS_RIGHT = "select app.pin_was_right($1)"
+HOLD_DEVICE = "select app.hold_device($1)"
 DEVICES = """
 select device_id, name, created_at, approved_at, approved_by, pin_tries from devices
 where tenant_id = $1 and person_id = $2 and revoked_at is null order by created_at desc, device_id
@@ -94,6 +98,10 @@ where tenant_id = $1 and person_id = $2 and revoked_at is null order by created_
 APPROVE_DEVICE = """
 update devices set approved_at = coalesce(approved_at, $4), approved_by = coalesce(approved_by, $5), pin_tries = 0
 where tenant_id = $1 and person_id = $2 and device_id = $3 and revoked_at is null returning device_id
+"""
+UNAPPROVE_DEVICES = """
+update devices set approved_at = null, approved_by = null
+where tenant_id = $1 and person_id = $2 and approved_at is not null returning device_id
 """
 REVOKE_DEVICE = """
 update devices set revoked_at = coalesce(revoked_at, $4)
@@ -136,6 +144,7 @@ insert into recovery_codes (person_id, code_hash) select $1, unnest($2::bytea[])
 """
 REMOVE_TOTP = "delete from totps where person_id = $1 and confirmed_at is not null returning person_id"
 RESET_TOTP = "select app.reset_totp($1)"
+REMOVE_TOTP_OF = "select app.remove_totp($1, $2)"
 VISIBLE_PROJECTS = "select project_id from projects where tenant_id = $1 and project_id = any ($2::uuid[])"
 AWAITS_OWNER = """
 select exists (select from memberships m where m.tenant_id = $1 and m.role = 'owner')
@@ -168,6 +177,11 @@ async def person(tx: Transaction, person_id: UUID) -> Any | None:
     return await tx.one(PERSON, person_id)
 
 
+async def hold_person(tx: Transaction) -> str | None:
+    """Keep the password of the transaction's person as it is until the transaction ends; their address."""
+    return await tx.value(HOLD_PERSON, tx.person_id)
+
+
 async def memberships(tx: Transaction) -> list[Any]:
     """The tenants of the transaction's person and the role in each, by name."""
     return await tx.all(MEMBERSHIPS, tx.person_id)
@@ -191,9 +205,16 @@ async def rotate_session(tx: Transaction, session_id: UUID, now: datetime) -> No
     await tx.run(ROTATE_SESSION, tx.person_id, session_id, now)
 
 
-async def end_session(tx: Transaction, session_id: UUID, now: datetime) -> UUID | None:
-    """End a session, whose tenant it returns, None if there is none; ending it twice changes nothing."""
-    return await tx.value(END_SESSION, tx.person_id, session_id, now)
+async def end_session(tx: Transaction, session_id: UUID, now: datetime, *, only: UUID | None = None) -> UUID | None:
+    """End a session, whose tenant it returns, None if there is none; ending it twice changes nothing. `only`: of those
+    that devices with keys began in this tenant.
+    """
+    return await tx.value(END_SESSION, tx.person_id, session_id, now, only)
+
+
+async def tenant_of_key(tx: Transaction, session_id: UUID) -> UUID | None:
+    """The tenant of a session that a device with a key began; None for any other session."""
+    return await tx.value(TENANT_OF_KEY, tx.person_id, session_id)
 
 
 async def move_session(tx: Transaction, session_id: UUID, tenant_id: UUID) -> bool:
@@ -201,9 +222,9 @@ async def move_session(tx: Transaction, session_id: UUID, tenant_id: UUID) -> bo
     return bool(await tx.value(MOVE_SESSION, tx.person_id, session_id, tenant_id))
 
 
-async def sessions(tx: Transaction, since: datetime) -> list[Any]:
-    """The living sessions of the transaction's person, the latest seen first."""
-    return await tx.all(SESSIONS, tx.person_id, since)
+async def sessions(tx: Transaction, since: datetime, *, only: UUID | None) -> list[Any]:
+    """The living sessions of the transaction's person, the latest seen first. `only`: as in `end_session`."""
+    return await tx.all(SESSIONS, tx.person_id, since, only)
 
 
 async def members(tx: Transaction, *, after: tuple[str, UUID] | None, limit: int) -> list[Any]:
@@ -345,9 +366,16 @@ async def try_pin(tx: Transaction, device_id: UUID, challenge_at: datetime, most
     return await tx.value(TRY_PIN, device_id, challenge_at, most)
 
 
-async def pin_was_right(tx: Transaction, device_id: UUID) -> None:
-    """Begin to count anew."""
-    await tx.run(PIN_WAS_RIGHT, device_id)
+async def hold_device(tx: Transaction, device_id: UUID) -> bool:
+    """Keep a device that may sign in from being revoked until the transaction ends, and count its PIN anew; False for
+    one that may not (any more).
+    """
+    return await tx.value(HOLD_DEVICE, device_id) is not None
+
+
+async def unapprove_devices(tx: Transaction, person_id: UUID) -> list[UUID]:
+    """Let a member's devices wait for approval; returns those that were approved."""
+    return [row["device_id"] for row in await tx.all(UNAPPROVE_DEVICES, tx.tenant_id, person_id)]
 
 
 async def devices(tx: Transaction, person_id: UUID) -> list[Any]:
@@ -433,6 +461,11 @@ async def remove_totp(tx: Transaction) -> bool:
 async def reset_totp(tx: Transaction, person_id: UUID) -> str:
     """End a member's second step: `reset`, or why not, `none` or `elsewhere`."""
     return await tx.value(RESET_TOTP, person_id)
+
+
+async def remove_totp_of(tx: Transaction, email: str, by: str) -> bool:
+    """End the second step of the account with this address, for BuildPeer itself; False where none is on."""
+    return await tx.value(REMOVE_TOTP_OF, email, by) is not None
 
 
 async def visible_projects(tx: Transaction, projects: list[UUID]) -> set[UUID]:

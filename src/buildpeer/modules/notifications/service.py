@@ -25,6 +25,7 @@ LOG_LIFE = timedelta(days=7)
 STREAM_LIFE_S = 600.0  # a stream ends by itself, so that a deployment or a lost right never waits for one
 PING_S = 15.0
 STREAMS_PER_PERSON = 10  # in one process; a person has a few devices with a few pages open
+STREAMS_PER_COMPANY = 1000  # in one process, which has room for four times as many
 MESSAGES_AT_ONCE = 100
 MAILS_AT_ONCE = 20
 MAIL_TRIES = 54  # about two days
@@ -65,7 +66,7 @@ class Feed:
 
         Raises Problem session_ended for somebody who is no member (any more), or too_many_streams.
         """
-        if self._wakeups.streams_of(caller.person_id) >= STREAMS_PER_PERSON:
+        if self._too_many(caller, more=1):
             raise Problem("too_many_streams")
         async with self._db.transaction(caller.scope) as tx:
             sight = await store.after(tx, 0, 0)
@@ -82,6 +83,8 @@ class Feed:
         """
         ends_at = time.monotonic() + STREAM_LIFE_S
         with self._wakeups.listen(caller.tenant_id, caller.person_id) as news:
+            if self._too_many(caller):  # others began in the same moment
+                return
             yield News(position, [])
             while time.monotonic() < ends_at and not self._wakeups.stopping:
                 news.clear()
@@ -104,6 +107,10 @@ class Feed:
                 await asyncio.sleep(READ_PAUSE_S)  # what comes in a rush is read together
                 if not await _woken(news):
                     yield News(position, [])
+
+    def _too_many(self, caller: Caller, more: int = 0) -> bool:
+        of_person, of_tenant = self._wakeups.streams_of(caller.tenant_id, caller.person_id)
+        return of_person + more > STREAMS_PER_PERSON or of_tenant + more > STREAMS_PER_COMPANY
 
     async def _read(self, caller: Caller, position: int) -> tuple[Sight, list[Event]]:
         key = (caller.tenant_id, caller.person_id, caller.session_id, position)

@@ -15,6 +15,7 @@ from buildpeer.platform.http import (
     Cursor,
     DatabaseDep,
     Limit,
+    NowDep,
     OperatorDep,
     Page,
     SettingsDep,
@@ -22,7 +23,8 @@ from buildpeer.platform.http import (
     read_cursor,
 )
 
-METRIC = "buildpeer_dead_letters"
+LETTERS = "buildpeer_dead_letters"
+UNSEALED = "buildpeer_unsealed_tenants"
 
 
 class Redrive(msgspec.Struct):
@@ -79,9 +81,20 @@ class OperationsController(Controller):
         return Ordered(await service.order_all(db, queue=data.queue, verb="redrive", by=operator))
 
     @get("/metrics", summary="What an alarm looks at", media_type=MediaType.TEXT)
-    async def metrics(self, operator: OperatorDep, db: DatabaseDep, settings: SettingsDep) -> str:
-        """Open dead letters by queue, as Prometheus reads them (text format 0.0.4)."""
+    async def metrics(self, operator: OperatorDep, db: DatabaseDep, settings: SettingsDep, now: NowDep) -> str:
+        """Open dead letters by queue, and companies whose audit trail waits for its seal for more than 5 minutes, as
+        Prometheus reads them (text format 0.0.4).
+        """
         open_letters = await service.count(db)
         topology = wiring.topology(uploads_bucket=settings.uploads_bucket, verdicts=settings.verdicts)
-        lines = [f'{METRIC}{{queue="{q.name}"}} {open_letters.get(q.name, 0)}' for q in topology.queues]
-        return "\n".join([f"# HELP {METRIC} Messages that nobody could work on.", f"# TYPE {METRIC} gauge", *lines, ""])
+        lines = [
+            *_gauge(LETTERS, "Messages that nobody could work on."),
+            *(f'{LETTERS}{{queue="{q.name}"}} {open_letters.get(q.name, 0)}' for q in topology.queues),
+            *_gauge(UNSEALED, "Companies whose audit trail waits too long for its seal."),
+            f"{UNSEALED} {await service.count_unsealed(db, now=now)}",
+        ]
+        return "\n".join([*lines, ""])
+
+
+def _gauge(name: str, what: str) -> list[str]:
+    return [f"# HELP {name} {what}", f"# TYPE {name} gauge"]

@@ -5,11 +5,12 @@ out what people order there. Only it may put anything on a queue: whoever could 
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 
+from buildpeer.modules.audit import facade as audit
 from buildpeer.modules.operations import store
 from buildpeer.modules.operations.store import DeadLetter, Order, Verb
 from buildpeer.platform.db import Database
@@ -84,6 +85,11 @@ async def order_all(db: Database, *, queue: str, verb: Verb, by: str) -> int:
 async def count(db: Database) -> dict[str, int]:
     """Open letters by queue: what an alarm looks at."""
     return await store.counts(db)
+
+
+async def count_unsealed(db: Database, *, now: datetime) -> int:
+    """Tenants whose audit trail waits too long for its seal."""
+    return await audit.behind(db, now=now)
 
 
 async def prune(db: Database) -> None:

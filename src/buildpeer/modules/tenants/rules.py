@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from graphlib import TopologicalSorter
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -24,6 +25,19 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     uploads_per_day: int | None
     used_bytes: int
     opened_today: int
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A company among all; a limit of None is none. `last_activity` is when one of its people last did something."""
+
+    tenant_id: UUID
+    name: str
+    state: Literal["active", "suspended", "erasing"]
+    people: int
+    files: int
+    used_bytes: int
+    storage_limit_bytes: int | None
+    last_activity: datetime | None
 
 
 def check_name(name: str) -> str:

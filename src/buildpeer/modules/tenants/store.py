@@ -1,4 +1,4 @@
-"""SQL of a tenant's life, as the operator's role: one function, one statement, one tenant at a time.
+"""SQL of a tenant's life, as the operator's role: one function, one statement, one tenant at a time but for the list.
 
 The tables are asked of the catalog, which writes the statements that depend on them.
 """
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from buildpeer.modules.tenants.rules import Tenant
+from buildpeer.modules.tenants.rules import Summary, Tenant
 from buildpeer.platform.db import Transaction, record, records
 
 FIND = """
@@ -18,6 +18,9 @@ select t.tenant_id, t.name, t.data_region, t.created_at, t.suspended_at, t.stora
   coalesce(s.bytes, 0) as used_bytes,
   case when s.opened_on = (now() at time zone 'UTC')::date then s.opened else 0 end as opened_today
 from tenants t left join storage_totals s on s.tenant_id = t.tenant_id where t.tenant_id = $1
+"""
+LIST = """
+select tenant_id, name, state, people, files, used_bytes, storage_limit_bytes, last_activity from app.list_tenants()
 """
 FOUND = """
 insert into tenants (tenant_id, name, data_region, storage_limit_bytes, uploads_per_day) values ($1, $2, $3, $4, $5)
@@ -96,6 +99,7 @@ select f.bucket, f.key, f.version_id from held h cross join lateral (values (h.b
   as f (bucket, key, version_id)
 where split_part(f.key, '/', 2) <> $1::text group by 1, 2, 3
 """
+ERASE_LETTERS = "select app.erase_dead_letters()"
 ERASE_PEOPLE = "select gone, kept from app.erase_people()"
 SEAL = "select audit.seal($1)"
 PENDING = "select exists (select from audit.pending where tenant_id = $1)"
@@ -152,6 +156,11 @@ async def find(tx: Transaction) -> Tenant | None:
     """The tenant of this transaction."""
     row = await tx.one(FIND, tx.tenant_id)
     return None if row is None else record(row, Tenant)
+
+
+async def summaries(tx: Transaction) -> list[Summary]:
+    """Every tenant, by name."""
+    return records(await tx.all(LIST), Summary)
 
 
 async def found(
@@ -252,6 +261,11 @@ async def elsewhere(tx: Transaction) -> list[Version]:
 async def erase_rows(tx: Transaction, table: Table, limit: int) -> int:
     """Delete up to `limit` of the tenant's rows; returns how many."""
     return int((await tx.execute(table.erase, tx.tenant_id, limit)).split()[-1])
+
+
+async def erase_letters(tx: Transaction) -> int:
+    """Delete messages about the tenant's files that died in a queue; returns how many."""
+    return await tx.value(ERASE_LETTERS)
 
 
 async def erase_people(tx: Transaction) -> tuple[int, int]:

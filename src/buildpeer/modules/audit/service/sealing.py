@@ -3,7 +3,9 @@
 import asyncio
 from uuid import UUID
 
+import asyncpg
 import msgspec
+import structlog
 
 from buildpeer.modules.audit import rules, store
 from buildpeer.modules.audit.store import Head
@@ -15,6 +17,7 @@ SEALS_AT_ONCE = 200
 _PUTS_AT_ONCE = 4
 MONTHS_AHEAD = 3
 ROWS_AT_ONCE = 20_000
+_log = structlog.get_logger()
 
 
 class Seal(msgspec.Struct, frozen=True):
@@ -28,11 +31,18 @@ async def seal(db: Database, storage: Storage, *, bucket: str) -> int:
     """Close what is in no batch yet, and publish the newest seals; returns how many batches were closed.
 
     Several workers may do it at once. A crash at any point costs nothing: what is not closed or published comes again.
+    A tenant whose entries can't be closed, or whose seal can't be laid, holds no other up; the log tells of each, and
+    `facade.behind` counts them.
     """
     closed = 0
     for tenant_id in await store.unsealed(db, TENANTS_AT_ONCE):
-        while await store.seal(db, tenant_id):
-            closed += 1
+        try:
+            while await store.seal(db, tenant_id):
+                closed += 1
+        except asyncpg.PostgresConnectionError:
+            raise
+        except (asyncpg.PostgresError, TimeoutError) as exc:
+            _log.error("seal_failed", tenant_id=str(tenant_id), exc_info=exc)
     await _publish(db, storage, bucket)
     return closed
 
@@ -55,10 +65,13 @@ async def _publish(db: Database, storage: Storage, bucket: str) -> None:
 
     async def one(head: Head) -> None:
         async with at_work:
-            await storage.put_once(
-                bucket=bucket, key=_key(head), content=_content(head), content_type="application/json"
-            )
-        await store.published(db, head)
+            try:
+                await storage.put_once(
+                    bucket=bucket, key=_key(head), content=_content(head), content_type="application/json"
+                )
+                await store.published(db, head)
+            except Exception as exc:
+                _log.error("seal_not_published", tenant_id=str(head.tenant_id), number=head.number, exc_info=exc)
 
     async with asyncio.TaskGroup() as group:
         for head in await store.unpublished(db, SEALS_AT_ONCE):

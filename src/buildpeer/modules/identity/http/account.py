@@ -118,12 +118,21 @@ class AccountController(Controller):
         data: JSONBody[MailedPassword],
         request: Request[Any, Any, Any],
         db: DatabaseDep,
+        throttle: ThrottleDep,
         wakeups: WakeupsDep,
+        settings: SettingsDep,
         now: NowDep,
     ) -> None:
         """Set a new password, once; all sessions of the account end."""
         await service.redeem_reset(
-            db, wakeups, token=data.token, password=data.password, now=now, request_id=request_id(request)
+            db,
+            throttle,
+            wakeups,
+            token=data.token,
+            password=data.password,
+            address=address(request, settings),
+            now=now,
+            request_id=request_id(request),
         )
 
     @post("/me/totp", summary="Begin a second step at sign-in")

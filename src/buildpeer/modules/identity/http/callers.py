@@ -7,7 +7,7 @@ from litestar import Request
 from buildpeer.modules.identity import service
 from buildpeer.modules.identity.service.keys import PREFIX as KEY_PREFIX
 from buildpeer.platform.auth import Caller
-from buildpeer.platform.http import DatabaseDep, NowDep, SettingsDep, TokensDep, admit_caller, request_id
+from buildpeer.platform.http import DatabaseDep, NowDep, SettingsDep, TokensDep, admit_caller, check_address, request_id
 from buildpeer.platform.http import caller as person_calling
 
 
@@ -23,6 +23,7 @@ async def caller(
         person = await person_calling(request, tokens, now)
         admit_caller(request, str(person.person_id), person.tenant_id, settings)
         return person
+    check_address(request, settings)
     machine = await service.caller_of_key(
         db,
         secret=secret.strip(),

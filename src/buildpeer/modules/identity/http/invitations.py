@@ -39,16 +39,18 @@ class InvitationsController(Controller):
     @post(summary="Invite by e-mail or QR code")
     async def invite(
         self,
+        *,
         data: JSONBody[NewInvitation],
         caller: CallerDep,
         db: DatabaseDep,
+        throttle: ThrottleDep,
         settings: SettingsDep,
         now: NowDep,
     ) -> Invited:
         """Invite somebody by `email` (7 days), a `crew` by a QR code, or a further `device` of a member (both 24
         hours). The link, and the QR code of it, are told this once.
         """
-        return await service.invite(db, caller=caller, wanted=data, web_url=settings.web_url, now=now)
+        return await service.invite(db, throttle, caller=caller, wanted=data, web_url=settings.web_url, now=now)
 
     @get(summary="List open invitations")
     async def list_invitations(self, caller: CallerDep, db: DatabaseDep, now: NowDep) -> Invitations:

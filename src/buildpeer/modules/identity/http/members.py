@@ -61,9 +61,10 @@ class MembersController(Controller):
         caller: CallerDep,
         db: DatabaseDep,
         wakeups: WakeupsDep,
+        now: NowDep,
     ) -> Member:
         """Give a member another role, which counts from their next request on."""
-        return await service.change_role(db, wakeups, caller=caller, person_id=person_id, role=data.role)
+        return await service.change_role(db, wakeups, caller=caller, person_id=person_id, role=data.role, now=now)
 
     @delete("/{person_id:uuid}", summary="Remove a member")
     async def remove_member(

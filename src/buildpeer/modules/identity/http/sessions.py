@@ -35,7 +35,7 @@ class Credentials(msgspec.Struct):
 class Refresh(msgspec.Struct):
     """A refresh token to exchange."""
 
-    refresh_token: str
+    refresh_token: Annotated[str, msgspec.Meta(max_length=4000)]
 
 
 class SecondStep(msgspec.Struct):

@@ -61,6 +61,7 @@ from buildpeer.modules.identity.service.totp import (
     complete_sign_in,
     confirm_totp,
     remove_totp,
+    remove_totp_by_operator,
     renew_recovery_codes,
     reset_totp,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "refresh",
     "remove_member",
     "remove_totp",
+    "remove_totp_by_operator",
     "renew_recovery_codes",
     "reset_totp",
     "revoke_device",

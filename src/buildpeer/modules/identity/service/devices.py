@@ -92,8 +92,6 @@ async def sign_in_device(
         async with db.transaction(Scope(found["tenant_id"], None, request_id)) as tx:
             await store.audit_device(tx, "sign_in_failed", device_id)
         raise Problem("pin_wrong")
-    async with db.across_tenants() as tx:
-        await store.pin_was_right(tx, device_id)
     scope = Scope(found["tenant_id"], found["person_id"], request_id)
     return await begin_session(db, tokens, scope=scope, device=found["name"], device_id=device_id, now=now)
 

@@ -18,6 +18,7 @@ from buildpeer.modules.identity.service.sessions import (
     begin_session,
     has_second_step,
     memberships_of,
+    password_proof,
     person_of,
 )
 from buildpeer.modules.identity.service.totp import prove_code
@@ -36,8 +37,8 @@ class NewInvitation(msgspec.Struct, kw_only=True):
 
     kind: InvitationKind
     role: Role = "empleado_obra"
-    projects: list[UUID] = []
-    email: str | None = None
+    projects: Annotated[list[UUID], msgspec.Meta(max_length=500)] = []
+    email: Annotated[str, msgspec.Meta(max_length=254)] | None = None
     person_id: UUID | None = None
     uses: int = 1
 
@@ -70,10 +71,10 @@ class Acceptance(msgspec.Struct, kw_only=True):
     on site a device (and a name, if new).
     """
 
-    token: str
-    name: str = ""
+    token: Annotated[str, msgspec.Meta(max_length=100)]
+    name: Annotated[str, msgspec.Meta(max_length=200)] = ""
     locale: rules.Locale = "es"
-    password: str = ""
+    password: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     code: Annotated[str, msgspec.Meta(max_length=40)] = ""
     device: NewDevice | None = None
 
@@ -85,11 +86,13 @@ class Joined(msgspec.Struct, frozen=True):
     device_id: UUID | None
 
 
-async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url: str, now: datetime) -> Invited:
+async def invite(
+    db: Database, throttle: Throttle, *, caller: Caller, wanted: NewInvitation, web_url: str, now: datetime
+) -> Invited:
     """Invite; an e-mail goes out once this has committed, and the link for others is given here alone.
 
     Raises Problem not_found, with the `projects` that the caller can't see, if it is those; not_allowed (only an owner
-    invites an owner, or an owner's device); or invalid.
+    invites an owner, or an owner's device); too_many_tries, for e-mails are strangers' mail; or invalid.
     """
     rules.check_invitation(wanted.kind, role=wanted.role, uses=wanted.uses)
     email = rules.check_email(wanted.email or "") if wanted.kind == "email" else None
@@ -114,6 +117,9 @@ async def invite(db: Database, *, caller: Caller, wanted: NewInvitation, web_url
         unseen = set(wanted.projects) - await store.visible_projects(tx, wanted.projects)
         if unseen:
             raise Problem("not_found", projects=sorted(unseen))
+        if email:
+            await throttle.take(rules.INVITATIONS_BY_RECIPIENT, f"{caller.tenant_id}/{email}")
+            await throttle.take(rules.INVITATIONS_BY_COMPANY, str(caller.tenant_id))
         await store.add_invitation(tx, made)
         await store.add_token(tx, token_hash(token), made.invitation_id)
         if email:
@@ -273,7 +279,8 @@ async def accept(
         return Joined(None, device_id)
     scope = Scope(tenant_id, person_id, request_id)
     name = device.name if device else ""
-    signed_in = await begin_session(db, tokens, scope=scope, device=name, device_id=device_id, now=now)
+    proof = password_proof(found["password_hash"]) if found["email"] and found["known_person"] else None
+    signed_in = await begin_session(db, tokens, scope=scope, device=name, device_id=device_id, proof=proof, now=now)
     return Joined(signed_in, device_id)
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from buildpeer.modules.identity import rules, store
 from buildpeer.modules.identity.rules import Level, Role, Tool
-from buildpeer.modules.identity.service.sessions import Membership, Person, memberships_of, person_of
+from buildpeer.modules.identity.service.sessions import Membership, Person, memberships_of, open_to, person_of
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database, Transaction
 from buildpeer.platform.errors import Problem
@@ -46,7 +46,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 async def me(db: Database, *, caller: Caller) -> Me:
     """The caller. Raises Problem session_ended for somebody who is no member of the tenant (any more)."""
     async with db.transaction(caller.scope) as tx:
-        tenants = await memberships_of(tx)
+        tenants = open_to(await memberships_of(tx), await store.tenant_of_key(tx, caller.session_id))
         person = await person_of(tx)
         totp = await store.totp_state(tx)
     here = next((t for t in tenants if t.tenant_id == caller.tenant_id), None)
@@ -63,14 +63,20 @@ async def list_members(db: Database, *, caller: Caller, after: tuple[str, UUID] 
     return [Member(**dict(row)) for row in rows]
 
 
-async def change_role(db: Database, wakeups: Wakeups, *, caller: Caller, person_id: UUID, role: Role) -> Member:
-    """Give a member another role, which counts from their next request on.
+async def change_role(
+    db: Database, wakeups: Wakeups, *, caller: Caller, person_id: UUID, role: Role, now: datetime
+) -> Member:
+    """Give a member another role, which counts from their next request on. The devices with keys of one who becomes an
+    owner wait for an owner's approval: until now a manager's was enough.
 
     Raises Problem not_found, not_allowed (only an owner makes or unmakes one) or last_owner.
     """
     async with db.transaction(caller.scope) as tx:
         member = await _lock(tx, person_id, becomes=role)
         await store.change_role(tx, person_id, role)
+        if role == "owner" != member.role:
+            for device_id in await store.unapprove_devices(tx, person_id):
+                await store.end_device_sessions(tx, device_id, now)
     await wakeups.publish([caller.tenant_id])
     return msgspec.structs.replace(member, role=role)
 

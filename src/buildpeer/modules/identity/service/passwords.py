@@ -83,13 +83,22 @@ async def ask_reset(
 
 
 async def redeem_reset(
-    db: Database, wakeups: Wakeups, *, token: str, password: str, now: datetime, request_id: str
+    db: Database,
+    throttle: Throttle,
+    wakeups: Wakeups,
+    *,
+    token: str,
+    password: str,
+    address: str,
+    now: datetime,
+    request_id: str,
 ) -> None:
     """Give the account behind a mailed token a new password and end its sessions; a token works once.
 
-    Raises Problem password_weak or link_expired.
+    Raises Problem password_weak, link_expired or too_many_tries.
     """
     rules.check_password(password)
+    await throttle.take(rules.RESETS_BY_ADDRESS, address)
     password_hash = await hashed(password)
     async with db.across_tenants() as tx:
         person_id = await store.redeem_reset(tx, token_hash(token), password_hash, now)

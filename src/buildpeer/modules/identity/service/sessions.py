@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from buildpeer.modules.identity import rules, store
-from buildpeer.modules.identity.rules import Level, Tool
+from buildpeer.modules.identity.rules import Level, Session, Tool
 from buildpeer.modules.identity.service.hashing import matches
 from buildpeer.platform.auth import (
     ACCESS_LIFE,
@@ -105,7 +105,7 @@ async def sign_in(
         first = FirstStep(person_id, device, password_proof(password_hash))
         expires_in = int(FIRST_STEP_LIFE.total_seconds())
         raise Problem("code_needed", challenge=tokens.first_step(first, now=now), expires_in=expires_in)
-    return await begin_session(db, tokens, scope=scope, device=device, now=now)
+    return await begin_session(db, tokens, scope=scope, device=device, proof=password_proof(password_hash), now=now)
 
 
 async def has_second_step(db: Database, scope: Scope) -> bool:
@@ -120,16 +120,27 @@ def password_proof(password_hash: str) -> str:
 
 
 async def begin_session(
-    db: Database, tokens: Tokens, *, scope: Scope, device: str, now: datetime, device_id: UUID | None = None
+    db: Database,
+    tokens: Tokens,
+    *,
+    scope: Scope,
+    device: str,
+    now: datetime,
+    device_id: UUID | None = None,
+    proof: str | None = None,
 ) -> SignedIn:
     """Begin a session of somebody who has proved who they are: in the scope's tenant, or else in their first one.
     One by a device's key is for the tenant that let the device in, and for no other.
 
-    Raises Problem bad_credentials for who belongs to no tenant, or not to the device's.
+    `proof` says by which password. That, or the device, must still be good, and is held until the session is there: who
+    changes or revokes it ends this session as well. Raises Problem bad_credentials where it isn't any more, and for who
+    belongs to no tenant, or not to the device's.
     """
     session_id = uuid4()
     async with db.transaction(msgspec.structs.replace(scope, tenant_id=None)) as tx:
-        tenants = _open_to(await memberships_of(tx), scope.tenant_id if device_id else None)
+        if not (await _holds(tx, proof) if device_id is None else await store.hold_device(tx, device_id)):
+            raise Problem("bad_credentials")
+        tenants = open_to(await memberships_of(tx), scope.tenant_id if device_id else None)
         if not tenants:
             raise Problem("bad_credentials")
         tenant = next((t for t in tenants if t.tenant_id == scope.tenant_id), tenants[0])
@@ -144,33 +155,39 @@ async def begin_session(
 
 
 async def refresh(db: Database, tokens: Tokens, *, token: str, now: datetime, request_id: str) -> SignedIn:
-    """Exchange a refresh token for the next one.
+    """Exchange a refresh token for the next one. Who no longer belongs to the session's tenant goes on in another one
+    of theirs, and the session with them.
 
     The token before the newest gets the same successor for a minute, since its reply may have been lost. Reuse after
     that ends the session. Raises Problem session_ended.
     """
     claim = tokens.read_refresh(token, now=now)
+    signed_in = None
     async with db.transaction(Scope(None, claim.person_id, request_id)) as tx:
         session = await store.lock_session(tx, claim.session_id)
         verdict = "ended" if session is None else rules.judge_refresh(session, claim.generation, now)
-        if verdict == "rotate":
-            await store.rotate_session(tx, claim.session_id, now)
-        elif session is not None and verdict == "end":
+        if session is not None and verdict == "end":
             await store.end_session(tx, claim.session_id, now)
             await tx.serve(Scope(session.tenant_id, claim.person_id, request_id))
             await store.audit(tx, "session_reused", claim.session_id)
-    if session is None or verdict in ("end", "ended"):
+        elif session is not None and verdict != "ended":
+            if verdict == "rotate":
+                await store.rotate_session(tx, claim.session_id, now)
+            tenant, tenants = await _where_on(tx, session, request_id)
+            successor = RefreshClaim(claim.person_id, claim.session_id, claim.generation + 1)
+            issued_at = now if verdict == "rotate" else session.rotated_at
+            signed_in = _signed_in(
+                tokens,
+                successor,
+                person=await person_of(tx),
+                tenant=tenant,
+                tenants=tenants,
+                issued_at=issued_at,
+                now=now,
+            )
+    if signed_in is None:  # what was ended has been committed
         raise Problem("session_ended")
-    tenants = await _memberships(db, claim.person_id, request_id)
-    tenants = _open_to(tenants, session.tenant_id if session.device_id else None)
-    if not tenants:
-        raise Problem("session_ended")
-    tenant = next((t for t in tenants if t.tenant_id == session.tenant_id), tenants[0])
-    issued_at = now if verdict == "rotate" else session.rotated_at
-    successor = RefreshClaim(claim.person_id, claim.session_id, claim.generation + 1)
-    async with db.transaction(Scope(None, claim.person_id, request_id)) as tx:
-        person = await person_of(tx)
-    return _signed_in(tokens, successor, person=person, tenant=tenant, tenants=tenants, issued_at=issued_at, now=now)
+    return signed_in
 
 
 async def sign_out(db: Database, *, caller: Caller, now: datetime) -> None:
@@ -202,19 +219,22 @@ async def enter_tenant(db: Database, tokens: Tokens, *, caller: Caller, tenant_i
 
 
 async def list_sessions(db: Database, *, caller: Caller, now: datetime) -> list[Device]:
-    """Where the caller is signed in, the latest seen first."""
+    """Where the caller is signed in, the latest seen first. Who calls by a device's key sees such sessions of its
+    tenant alone: whoever manages people there could have made the device.
+    """
     async with db.transaction(caller.scope) as tx:
-        rows = await store.sessions(tx, now - REFRESH_LIFE)
+        rows = await store.sessions(tx, now - REFRESH_LIFE, only=await store.tenant_of_key(tx, caller.session_id))
     return [Device(**dict(row), current=row["session_id"] == caller.session_id) for row in rows]
 
 
 async def revoke_session(db: Database, wakeups: Wakeups, *, caller: Caller, session_id: UUID, now: datetime) -> None:
-    """End one of the caller's sessions, with its streams; ending it again changes nothing.
+    """End one of the caller's sessions that they see, with its streams; ending it again changes nothing.
 
     Raises Problem not_found.
     """
     async with db.transaction(caller.scope) as tx:
-        tenant_id = await store.end_session(tx, session_id, now)
+        only = await store.tenant_of_key(tx, caller.session_id)
+        tenant_id = await store.end_session(tx, session_id, now, only=only)
         if tenant_id is None:
             raise Problem("not_found")
         await tx.serve(Scope(tenant_id, caller.person_id, caller.request_id))  # whose trail it belongs to
@@ -254,13 +274,32 @@ async def person_of(tx: Transaction) -> Person:
     return Person(**dict(row))
 
 
-def _open_to(tenants: list[Membership], only: UUID | None) -> list[Membership]:
+def open_to(tenants: list[Membership], only: UUID | None) -> list[Membership]:
+    """All of somebody's tenants; or, where a device's key signed them in, the one that let it in."""
     return tenants if only is None else [tenant for tenant in tenants if tenant.tenant_id == only]
 
 
-async def _memberships(db: Database, person_id: UUID, request_id: str) -> list[Membership]:
-    async with db.transaction(Scope(None, person_id, request_id)) as tx:
-        return await memberships_of(tx)
+async def _holds(tx: Transaction, proof: str | None) -> bool:
+    """Whether it is still the password; nobody changes it until the transaction ends."""
+    if proof is None:
+        return True
+    email = await store.hold_person(tx)
+    login = await store.find_login(tx, email or "")
+    return login is not None and password_proof(login[1]) == proof
+
+
+async def _where_on(tx: Transaction, session: Session, request_id: str) -> tuple[Membership, list[Membership]]:
+    """The tenant in which a session goes on, and all that it may enter. Raises Problem session_ended for none."""
+    tenants = open_to(await memberships_of(tx), session.tenant_id if session.device_id else None)
+    if not tenants:
+        raise Problem("session_ended")
+    here = next((t for t in tenants if t.tenant_id == session.tenant_id), None)
+    if here is None:
+        here = tenants[0]
+        await store.move_session(tx, session.session_id, here.tenant_id)
+        await tx.serve(Scope(here.tenant_id, session.person_id, request_id))
+        await store.audit(tx, "tenant_entered", session.session_id)
+    return here, tenants
 
 
 def _signed_in(

@@ -137,7 +137,7 @@ async def complete_sign_in(
     if login is None or password_proof(login[1]) != first.proof:
         raise Problem("bad_credentials")
     await prove_code(db, throttle, cipher, scope=scope, code=code, now=now)
-    return await begin_session(db, tokens, scope=scope, device=first.device, now=now)
+    return await begin_session(db, tokens, scope=scope, device=first.device, proof=first.proof, now=now)
 
 
 async def prove_code(
@@ -188,6 +188,17 @@ async def reset_totp(db: Database, *, caller: Caller, person_id: UUID) -> None:
         await store.audit_person(tx, "totp_reset", person_id)
         if member["email"]:
             await tx.mail(notice("totp_off", member["email"]))
+
+
+async def remove_totp_by_operator(db: Database, *, email: str, by: str) -> bool:
+    """Switch somebody's second step off, as whoever runs BuildPeer: `by` stands in the trail of each of their
+    companies, and a mail tells them. False where none is on.
+    """
+    async with db.across_tenants("operator:totp") as tx:
+        found = await store.remove_totp_of(tx, email.strip(), by)
+        if found:
+            await tx.mail(notice("totp_off", email.strip()))
+    return found
 
 
 async def _prove_both(

@@ -10,7 +10,16 @@ from buildpeer.modules.tenants.service.erasing import (
     erase,
 )
 from buildpeer.modules.tenants.service.exporting import TRAIL, Exported, Manifest, export
-from buildpeer.modules.tenants.service.living import Created, InviteOwner, create, find, limit, resume, suspend
+from buildpeer.modules.tenants.service.living import (
+    Created,
+    InviteOwner,
+    create,
+    find,
+    limit,
+    list_all,
+    resume,
+    suspend,
+)
 
 __all__ = [
     "TRAIL",
@@ -30,6 +39,7 @@ __all__ = [
     "export",
     "find",
     "limit",
+    "list_all",
     "resume",
     "suspend",
 ]

@@ -70,6 +70,7 @@ async def erase(
         return erasure
     await _empty_buckets(db, storage, erasure, buckets, progress)
     await _empty_tables(db, tenant_id, progress)
+    await _erase_letters(db, tenant_id)
     await _erase_people(db, tenant_id)
     await _erase_trail(db, tenant_id, progress)
     if now < erasure.writable_until:
@@ -177,6 +178,13 @@ async def _empty_table(db: Database, tenant_id: UUID, table: Table, gone: int, p
         progress("rows", gone, None)
         if not count:
             return gone
+
+
+async def _erase_letters(db: Database, tenant_id: UUID) -> None:
+    """Messages of the tenant's that died in a queue belong to no tenant's table; those that die later aren't kept."""
+    async with db.transaction(_scope(tenant_id)) as tx:
+        gone = await store.erase_letters(tx)
+        await store.count(tx, {"rows": gone, "dead_letters": gone})
 
 
 async def _erase_people(db: Database, tenant_id: UUID) -> None:

@@ -1,4 +1,4 @@
-"""Beginning, suspending, limiting."""
+"""Beginning, suspending, limiting, and all of them in a list."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from buildpeer.modules.tenants import rules, store
-from buildpeer.modules.tenants.rules import Tenant, TenantError
+from buildpeer.modules.tenants.rules import Summary, Tenant, TenantError
 from buildpeer.platform.db import Database, Scope, Transaction
 
 InviteOwner = Callable[[Transaction, str], Awaitable[bool]]
@@ -62,6 +62,12 @@ async def find(db: Database, *, tenant_id: UUID) -> Tenant:
     """A tenant. Raises TenantError if there is none."""
     async with db.transaction(_scope(tenant_id, "show")) as tx:
         return await _find(tx)
+
+
+async def list_all(db: Database) -> list[Summary]:
+    """Every tenant, also one whose erasing is under way, by name."""
+    async with db.across_tenants("operator:list") as tx:
+        return await store.summaries(tx)
 
 
 async def suspend(db: Database, *, tenant_id: UUID, now: datetime) -> Tenant:
