@@ -22,7 +22,7 @@ from tests.modules.notifications.test_stream import announce, relay
 
 from buildpeer.modules.identity.service.keys import PREFIX
 from buildpeer.modules.identity.service.passwords import token_hash
-from buildpeer.modules.notifications import service as notifications
+from buildpeer.modules.notifications.service import feed
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller, Tokens
 from buildpeer.platform.config import Settings
@@ -260,7 +260,7 @@ async def test_each_call(
     who: str,
     expected: str,
 ) -> None:
-    monkeypatch.setattr(notifications, "PING_S", 0.05)
+    monkeypatch.setattr(feed, "PING_S", 0.05)
     status, *places = expected.split()
     used_up = status.startswith("2") and not route.startswith("GET")
     ids = await world.things(*re.findall(r"{(\w+)}", route)) if used_up else world.shared | new_words()

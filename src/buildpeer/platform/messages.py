@@ -73,6 +73,21 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "Não existe nesta obra o que foi indicado em {field}.",
         "en": "This project doesn't have what {field} names.",
     },
+    "webhook_url_refused": {
+        "es": "La dirección debe empezar con https:// y llevar a un servidor público de internet.",
+        "pt": "O endereço deve começar com https:// e levar a um servidor público da internet.",
+        "en": "The address must begin with https:// and lead to a public server on the internet.",
+    },
+    "webhook_disabled": {
+        "es": "Este destino está desactivado; actívelo primero.",
+        "pt": "Este destino está desativado; ative-o primeiro.",
+        "en": "This endpoint is disabled; enable it first.",
+    },
+    "too_many_webhooks": {
+        "es": "Su empresa ya tiene {limit} destinos de webhooks, que es el máximo.",
+        "pt": "Sua empresa já tem {limit} destinos de webhooks, que é o máximo.",
+        "en": "Your company already has {limit} webhook endpoints, which is the most there can be.",
+    },
     "not_found": {
         "es": "No existe, o no está entre lo que usted puede ver.",
         "pt": "Não existe, ou não está entre o que você pode ver.",
@@ -498,6 +513,46 @@ def action_text(action: str, language: str) -> str:
 
 # Plain text with blank lines between paragraphs; the HTML is made of the same words.
 MAILS: dict[str, dict[str, dict[str, str]]] = {
+    "webhook_failing": {
+        "es": {
+            "subject": "Dejamos de enviar avisos a uno de sus sistemas",
+            "body": "Durante {days} días no pudimos entregar nada en esta dirección, así que la desactivamos:\n\n"
+            "{url}\n\n"
+            "Nada se ha perdido: cuando el sistema vuelva a responder, active el destino en BuildPeer y reenvíe "
+            "lo que falta. Lo guardamos 30 días.",
+        },
+        "pt": {
+            "subject": "Paramos de enviar avisos a um dos seus sistemas",
+            "body": "Durante {days} dias não conseguimos entregar nada neste endereço, por isso o desativamos:\n\n"
+            "{url}\n\n"
+            "Nada se perdeu: quando o sistema voltar a responder, ative o destino no BuildPeer e reenvie "
+            "o que faltou. Guardamos tudo por 30 dias.",
+        },
+        "en": {
+            "subject": "We have stopped sending events to one of your systems",
+            "body": "For {days} days nothing could be delivered to this address, so we have disabled it:\n\n{url}\n\n"
+            "Nothing is lost: once the system answers again, enable the endpoint in BuildPeer and replay "
+            "what it missed. We keep it for 30 days.",
+        },
+    },
+    "webhook_gone": {
+        "es": {
+            "subject": "Dejamos de enviar avisos a uno de sus sistemas",
+            "body": "Esta dirección respondió que ya no recibe avisos (410), así que la desactivamos:\n\n{url}\n\n"
+            "Si fue un error, active el destino en BuildPeer y reenvíe lo que falta. Lo guardamos 30 días.",
+        },
+        "pt": {
+            "subject": "Paramos de enviar avisos a um dos seus sistemas",
+            "body": "Este endereço respondeu que não recebe mais avisos (410), por isso o desativamos:\n\n{url}\n\n"
+            "Se foi um engano, ative o destino no BuildPeer e reenvie o que faltou. Guardamos tudo por 30 dias.",
+        },
+        "en": {
+            "subject": "We have stopped sending events to one of your systems",
+            "body": "This address answered that it takes no more events (410), so we have disabled it:\n\n{url}\n\n"
+            "If that was a mistake, enable the endpoint in BuildPeer and replay what it missed. "
+            "We keep it for 30 days.",
+        },
+    },
     "first_owner": {
         "es": {
             "subject": "{tenant} ya está en BuildPeer",
