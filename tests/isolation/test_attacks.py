@@ -93,7 +93,7 @@ async def test_many_streams_opened_at_once_are_no_more_than_a_person_or_a_compan
         http = many
         opened = await asyncio.gather(*(alive(company.bearer(person)) for _ in range(40)))
         assert 1 <= sum(opened) <= feed.STREAMS_PER_PERSON
-        monkeypatch.setattr(notifications, "STREAMS_PER_COMPANY", 5)
+        monkeypatch.setattr(feed, "STREAMS_PER_COMPANY", 5)
         people = [company.bearer(each) for each in (person, colleague) for _ in range(10)]
         assert 1 <= sum(await asyncio.gather(*(alive(each) for each in people))) <= 5
 

@@ -31,7 +31,7 @@ from buildpeer.modules.identity.http import (
     SessionsController,
 )
 from buildpeer.modules.jobs.http import JobsController
-from buildpeer.modules.notifications.http import EventsController, WebhooksController
+from buildpeer.modules.notifications import http as notifications
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.operations.http import OperationsController
 from buildpeer.modules.projects import http as projects
@@ -61,8 +61,7 @@ CONTROLLERS = (
     JobsController,
     UploadsController,
     DocumentsController,
-    EventsController,
-    WebhooksController,
+    *notifications.CONTROLLERS,
     AuditController,
     OperationsController,
 )

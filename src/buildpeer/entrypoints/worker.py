@@ -39,6 +39,7 @@ MESSAGES_PAUSE_S = 0.25
 MAILS_PAUSE_S = 1.0
 HEAR_PAUSE_S = 0.5
 BURSTS_PAUSE_S = 2.0
+DIGESTS_PAUSE_S = 10.0
 DELIVERIES_PAUSE_S = 0.5
 BULK_PAUSE_S = 0.5  # after a batch that wasn't full: in a kickoff the next one will be
 SWEEP_PAUSE_S = 5.0
@@ -148,6 +149,11 @@ def _notices(settings: Settings, db: Database, outbound: Outbound) -> Iterator[C
     yield _forever("hear", lambda: notifications.hear(db, web_url=web_url, now=clock.now()), pause_s=HEAR_PAUSE_S)
     yield _forever(
         "end_bursts", lambda: notifications.end_bursts(db, web_url=web_url, now=clock.now()), pause_s=BURSTS_PAUSE_S
+    )
+    yield _forever(
+        "send_digests",
+        lambda: notifications.send_digests(db, web_url=web_url, now=clock.now()),
+        pause_s=DIGESTS_PAUSE_S,
     )
     yield _forever("deliver", deliveries.begin, pause_s=DELIVERIES_PAUSE_S)
 

@@ -1,5 +1,9 @@
 """What people read, in Spanish, Portuguese and English: one catalogue of problems and reasons, by code."""
 
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
 LANGUAGES = ("es", "pt", "en")
 
 PROBLEMS: dict[str, dict[str, str]] = {
@@ -512,7 +516,117 @@ def action_text(action: str, language: str) -> str:
 
 
 # Plain text with blank lines between paragraphs; the HTML is made of the same words.
+# What happened, in one line: of one thing, and of `{count}` of them. A fact that an event leaves out is a dash.
+NOTICES: dict[str, dict[str, tuple[str, str]]] = {
+    "documents.added": {
+        "es": ("Archivo nuevo: {name}", "{count} archivos nuevos"),
+        "pt": ("Novo arquivo: {name}", "{count} arquivos novos"),
+        "en": ("New file: {name}", "{count} new files"),
+    },
+    "documents.erased": {
+        "es": ("Se eliminó un archivo: {name}", "Se eliminaron {count} archivos"),
+        "pt": ("Um arquivo foi excluído: {name}", "{count} arquivos foram excluídos"),
+        "en": ("A file was erased: {name}", "{count} files were erased"),
+    },
+    "documents.withdrawn": {
+        "es": ("Se bloqueó un archivo por seguridad: {name}", "Se bloquearon {count} archivos por seguridad"),
+        "pt": ("Um arquivo foi bloqueado por segurança: {name}", "{count} arquivos foram bloqueados por segurança"),
+        "en": ("A file was locked for safety: {name}", "{count} files were locked for safety"),
+    },
+    "upload.blocked": {
+        "es": ("Su archivo {name} no se pudo aceptar", "{count} de sus archivos no se pudieron aceptar"),
+        "pt": ("Seu arquivo {name} não pôde ser aceito", "{count} dos seus arquivos não puderam ser aceitos"),
+        "en": ("Your file {name} could not be accepted", "{count} of your files could not be accepted"),
+    },
+    "job.ended": {
+        "es": ("Terminó un trabajo que usted pidió", "Terminaron {count} trabajos que usted pidió"),
+        "pt": ("Terminou uma tarefa que você pediu", "Terminaram {count} tarefas que você pediu"),
+        "en": ("A job that you ordered has ended", "{count} jobs that you ordered have ended"),
+    },
+    "drawings.published": {
+        "es": ("Se publicaron planos", "Se publicaron planos {count} veces"),
+        "pt": ("Novos projetos foram publicados", "Projetos foram publicados {count} vezes"),
+        "en": ("Drawings were published", "Drawings were published {count} times"),
+    },
+    "rfi.changed": {
+        "es": ("Hay novedades en la RFI {number}", "Hay novedades en {count} RFI"),
+        "pt": ("Há novidades na RFI {number}", "Há novidades em {count} RFIs"),
+        "en": ("RFI {number} has changed", "{count} RFIs have changed"),
+    },
+    "rfi.reminded": {
+        "es": ("La RFI {number} espera su respuesta (vence: {due_date})", "{count} RFI esperan su respuesta"),
+        "pt": ("A RFI {number} aguarda sua resposta (prazo: {due_date})", "{count} RFIs aguardam sua resposta"),
+        "en": ("RFI {number} waits for you (due: {due_date})", "{count} RFIs wait for you"),
+    },
+    "daily_log.completed": {
+        "es": ("Se completó el parte diario del {log_date}", "Se completaron {count} partes diarios"),
+        "pt": ("O diário de obra de {log_date} foi concluído", "{count} diários de obra foram concluídos"),
+        "en": ("The daily log of {log_date} is complete", "{count} daily logs are complete"),
+    },
+    "daily_log.reopened": {
+        "es": ("Se reabrió el parte diario del {log_date}", "Se reabrieron {count} partes diarios"),
+        "pt": ("O diário de obra de {log_date} foi reaberto", "{count} diários de obra foram reabertos"),
+        "en": ("The daily log of {log_date} was reopened", "{count} daily logs were reopened"),
+    },
+    "daily_log.distributed": {
+        "es": ("Recibió el parte diario del {log_date}", "Recibió {count} partes diarios"),
+        "pt": ("Você recebeu o diário de obra de {log_date}", "Você recebeu {count} diários de obra"),
+        "en": ("You were sent the daily log of {log_date}", "You were sent {count} daily logs"),
+    },
+    "bitacora.note_issued": {
+        "es": ("Nota {folio} de la bitácora: requiere su atención", "{count} notas nuevas en la bitácora"),
+        "pt": ("Nota {folio} do livro de obra: requer sua atenção", "{count} notas novas no livro de obra"),
+        "en": ("Note {folio} of the site book needs your attention", "{count} new notes in the site book"),
+    },
+    "bitacora.note_signed": {
+        "es": ("Se firmó la nota {folio} de la bitácora", "Se firmaron {count} notas de la bitácora"),
+        "pt": ("A nota {folio} do livro de obra foi assinada", "{count} notas do livro de obra foram assinadas"),
+        "en": ("Note {folio} of the site book was signed", "{count} notes of the site book were signed"),
+    },
+    "report.published": {
+        "es": ("Se publicó un informe de avance", "Se publicaron {count} informes de avance"),
+        "pt": ("Um relatório de andamento foi publicado", "{count} relatórios de andamento foram publicados"),
+        "en": ("A progress report was published", "{count} progress reports were published"),
+    },
+}
+NO_PROJECT = {"es": "General", "pt": "Geral", "en": "General"}
+MORE_NOTICES = {"es": "… y {count} más", "pt": "… e mais {count}", "en": "… and {count} more"}
+
 MAILS: dict[str, dict[str, dict[str, str]]] = {
+    "digest_of_one": {
+        "es": {
+            "subject": "{first} ({company})",
+            "body": "{lines}\n\nVéalo en BuildPeer: {link}\n\n"
+            "Usted elige qué avisos recibe por correo y cuándo, en sus preferencias.",
+        },
+        "pt": {
+            "subject": "{first} ({company})",
+            "body": "{lines}\n\nVeja no BuildPeer: {link}\n\n"
+            "Você escolhe quais avisos recebe por e-mail e quando, nas suas preferências.",
+        },
+        "en": {
+            "subject": "{first} ({company})",
+            "body": "{lines}\n\nSee it in BuildPeer: {link}\n\n"
+            "You choose in your preferences what you hear by e-mail, and when.",
+        },
+    },
+    "digest": {
+        "es": {
+            "subject": "{count} novedades en {company}",
+            "body": "Esto pasó en sus obras:\n\n{lines}\n\nVéalo en BuildPeer: {link}\n\n"
+            "Usted elige qué avisos recibe por correo y cuándo, en sus preferencias.",
+        },
+        "pt": {
+            "subject": "{count} novidades em {company}",
+            "body": "Veja o que aconteceu nas suas obras:\n\n{lines}\n\nVeja no BuildPeer: {link}\n\n"
+            "Você escolhe quais avisos recebe por e-mail e quando, nas suas preferências.",
+        },
+        "en": {
+            "subject": "{count} things happened at {company}",
+            "body": "This happened in your projects:\n\n{lines}\n\nSee it in BuildPeer: {link}\n\n"
+            "You choose in your preferences what you hear by e-mail, and when.",
+        },
+    },
     "webhook_failing": {
         "es": {
             "subject": "Dejamos de enviar avisos a uno de sus sistemas",
@@ -799,6 +913,15 @@ Backups are locked and can't be deleted earlier; the last one that holds this da
 {backups_gone_by}, 35 days later.
 """,
 }
+
+
+def notice_text(topic: str, language: str, *, count: int, facts: Mapping[str, Any]) -> str:
+    """One line that says what happened; a topic without words is shown as it is."""
+    words = NOTICES.get(topic, {}).get(language)
+    if words is None:
+        return topic
+    told = {name: "—" if value is None else value for name, value in facts.items()}
+    return words[count > 1].format_map(defaultdict(lambda: "—", told | {"count": count}))
 
 
 def reason_text(code: str, language: str) -> str | None:

@@ -104,6 +104,7 @@ class Desk:
 
     async def deliver(self) -> None:
         """Make what is due now, whatever comes of it."""
+        await self.deliveries.settled()
         while await self.deliveries.begin():
             await self.deliveries.settled()
 

@@ -1,4 +1,4 @@
-"""Pure rules of notices: what is told to whom, when bursts are over and mails go out, when a delivery is tried again."""
+"""Pure rules of notices: what is told to whom, when bursts are over and mails due, when a delivery is tried again."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
@@ -105,10 +105,12 @@ MOST_ENDPOINTS = 20
 MESSAGES_KEPT = timedelta(days=30)
 NOTICES_KEPT = timedelta(days=180)
 DIGEST_HOUR = 8
+USUAL_MAIL: MailRhythm = "daily"
+MOST_LINES = 20  # of one mail
 SECRET_PREFIX = "whsec_"  # noqa: S105 - which the specification asks for
 _TEXT_KEPT = 300
 _NOT_FACTS = frozenset({"people", "only_for", "ball_in_court", "by", "published_by", "created_by"})
-_NAT64 = ipaddress.ip_network("64:ff9b::/16")  # both prefixes for addresses of IPv4 (RFC 6052, RFC 8215)
+_NAT64 = ipaddress.ip_network("64:ff9b::/32")  # both prefixes for addresses of IPv4 (RFC 6052, RFC 8215)
 
 
 class Happening(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,14 +154,6 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     projects: frozenset[UUID]
     tools: frozenset[str]
-
-
-class Preference(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody wants to hear: nothing if `muted`; by mail at once, gathered by the hour, at 8:00, or never."""
-
-    mail: MailRhythm = "daily"
-    muted: bool = False
-    timezone: str | None = None
 
 
 def read(event_type: str, body: Mapping[str, Any], *, person_id: UUID | None, **place: Any) -> Happening | None:
@@ -251,6 +245,11 @@ def link(topic: str, project_id: UUID | None, ids: Sequence[str]) -> str:
     return BY_NAME[topic].link.format(project_id=project_id, id=ids[0] if ids else "")
 
 
+def still_sees(member: Member, topic: str, project_id: UUID | None) -> bool:
+    """Whether somebody may (still) be told of a topic in a project."""
+    return _sees(member, project_id, BY_NAME[topic])
+
+
 def is_public(happening: Happening) -> bool:
     """Whether webhooks are told of it: what is for few people isn't for another system."""
     return happening.only_for is None and BY_NAME[happening.topic].webhook
@@ -304,6 +303,13 @@ def pause(tries: int) -> timedelta:
     return min(FIRST_PAUSE * 4 ** min(tries - 1, 10), LONGEST_PAUSE)
 
 
+def check_timezone(name: str) -> str:
+    """Raises Problem invalid for what is no IANA name."""
+    if name not in available_timezones():
+        raise Problem("invalid", "timezone must be an IANA name, like America/Lima")
+    return name
+
+
 def sign(secrets: Iterable[bytes], *, message_id: str, timestamp: int, body: bytes) -> str:
     """The header webhook-signature: each secret's HMAC-SHA256 of `id.timestamp.body`
     (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
@@ -345,7 +351,7 @@ def check_url(url: str, *, loopback: bool) -> str:
 
 def may_connect(address: str, *, loopback: bool) -> bool:
     """Whether a delivery may go to an IP address: one of the public internet, where no way leads back inside: not
-    private, loopback, link-local (where clouds keep credentials), shared, multicast, nor one that holds another one of IPv4.
+    private, loopback, link-local (where clouds keep credentials), shared, multicast, nor one that holds one of IPv4.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if loopback and ip.is_loopback:

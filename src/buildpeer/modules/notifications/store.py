@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from buildpeer.modules.notifications.rules import Burst, DeliveryState, Disabled, Fate
+from buildpeer.modules.notifications.rules import Burst, MailRhythm, DeliveryState, Disabled, Fate
 from buildpeer.platform.db import Database, Transaction, record, records
 
 
@@ -104,6 +104,29 @@ class Lent(msgspec.Struct, frozen=True, kw_only=True):
     payload: dict[str, Any]
 
 
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """A notice for one person; `count` things, the first of which `facts` tell of."""
+
+    position: int
+    topic: str
+    project_id: UUID | None
+    project_name: str | None
+    count: int
+    facts: dict[str, Any]
+    occurred_at: datetime
+    read_at: datetime | None
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants to hear of a project, or, without one, of all that have no wish of their own."""
+
+    person_id: UUID
+    project_id: UUID | None
+    mail: MailRhythm
+    muted: bool
+    timezone: str | None
+
+
 # One statement, one snapshot: whatever is committed up to `head` is in the answer, if the caller may see it.
 AFTER = """
 select h.position as head, h.pruned, app.member_role() as role, array(
@@ -154,7 +177,7 @@ on conflict do nothing
 ADD_DELIVERIES = """
 insert into webhook_deliveries (tenant_id, endpoint_id, message_id, occurred_at, state, due_at)
 select $1, e.endpoint_id, m.message_id, m.occurred_at,
-  case when e.disabled_at is null then 'waiting' else 'failed' end, case when e.disabled_at is null then $3 end
+  case when e.disabled_at is null then 'waiting' else 'failed' end, case when e.disabled_at is null then $3::timestamptz end
 from webhook_messages m join webhook_endpoints e on e.tenant_id = m.tenant_id
 where m.tenant_id = $1 and m.message_id = any ($2) and (e.types = '{}' or m.type = any (e.types))
 on conflict do nothing
@@ -250,6 +273,60 @@ update webhook_deliveries set state = 'waiting', due_at = $4, tries = 0, tried_a
 where tenant_id = $1 and endpoint_id = $2 and occurred_at >= $3 and state <> 'waiting'
   and (not $5 or state = 'failed') returning message_id
 """
+MEMBERS = """
+select m.person_id, m.role, array(select pm.project_id from project_members pm
+  where pm.tenant_id = m.tenant_id and pm.person_id = m.person_id) as projects
+from memberships m where m.tenant_id = $1
+"""
+WISHES = "select person_id, project_id, mail, muted, timezone from notice_preferences where tenant_id = $1"
+TIMEZONES = "select project_id, timezone from projects where tenant_id = $1 and project_id = any ($2)"
+ADD_NOTICES = """
+insert into notices (tenant_id, person_id, position, topic, project_id, count, facts, occurred_at, mail_due_at)
+select $1, (n ->> 'person_id')::uuid, (n ->> 'position')::bigint, n ->> 'topic', (n ->> 'project_id')::uuid,
+  (n ->> 'count')::bigint, n -> 'facts', (n ->> 'occurred_at')::timestamptz, (n ->> 'mail_due_at')::timestamptz
+from jsonb_array_elements($2::jsonb) as n
+on conflict do nothing returning person_id, position
+"""
+NOTICES = """
+select n.position, n.topic, n.project_id, p.name as project_name, n.count, n.facts, n.occurred_at, n.read_at
+from notices n left join projects p on p.tenant_id = n.tenant_id and p.project_id = n.project_id
+where n.tenant_id = $1 and n.person_id = $2 and n.position < $3 and (not $4 or n.read_at is null)
+order by n.position desc limit $5
+"""
+UNREAD = "select count(*) from notices where tenant_id = $1 and person_id = $2 and read_at is null"
+MARK = """
+update notices set read_at = case when $4 then coalesce(read_at, $5) end
+where tenant_id = $1 and person_id = $2 and position = $3
+returning position
+"""
+MARK_UP_TO = """
+update notices set read_at = $4 where tenant_id = $1 and person_id = $2 and position <= $3 and read_at is null
+returning position
+"""
+OWN_WISHES = """
+select person_id, project_id, mail, muted, timezone from notice_preferences
+where tenant_id = $1 and person_id = $2 order by project_id nulls first
+"""
+WANT = """
+insert into notice_preferences (tenant_id, person_id, project_id, mail, muted, timezone)
+values ($1, $2, $3, $4, $5, $6)
+on conflict (tenant_id, person_id, place) do update
+set mail = excluded.mail, muted = excluded.muted, timezone = excluded.timezone
+"""
+WANT_NO_MORE = "delete from notice_preferences where tenant_id = $1 and person_id = $2 and project_id = $3"
+DUE_DIGESTS = "select tenant_id, person_id from app.due_digests($1, $2)"
+TAKE_MAILED = """
+update notices set mail_due_at = null where tenant_id = $1 and person_id = $2 and mail_due_at <= $3
+returning position, topic, project_id, (select p.name from projects p where p.tenant_id = notices.tenant_id
+  and p.project_id = notices.project_id) as project_name, count, facts, occurred_at, read_at
+"""
+READER = """
+select p.email, p.locale, t.name as company, m.role, array(select pm.project_id from project_members pm
+  where pm.tenant_id = m.tenant_id and pm.person_id = m.person_id) as projects
+from memberships m join people p using (person_id) join tenants t on t.tenant_id = m.tenant_id
+where m.tenant_id = $1 and m.person_id = $2
+"""
+PRUNE_NOTICES = "select app.prune_notices($1)"
 PRUNE_WEBHOOKS = "select app.prune_webhooks($1)"
 
 
@@ -482,3 +559,79 @@ async def replay_since(tx: Transaction, endpoint_id: UUID, since: datetime, *, f
 async def prune_webhooks(db: Database, before: datetime) -> None:
     """Forget messages of before a time, and how they fared."""
     await db.call(PRUNE_WEBHOOKS, before)
+
+
+async def members(tx: Transaction) -> list[Any]:
+    """Everybody in the company: person, role, and the projects they were put into."""
+    return await tx.all(MEMBERS, tx.tenant_id)
+
+
+async def wishes(tx: Transaction) -> list[Wish]:
+    """What everybody in the company wants to hear."""
+    return records(await tx.all(WISHES, tx.tenant_id), Wish)
+
+
+async def timezones(tx: Transaction, projects: Sequence[UUID]) -> dict[UUID, str]:
+    """The time zones of projects."""
+    return {row["project_id"]: row["timezone"] for row in await tx.all(TIMEZONES, tx.tenant_id, projects)}
+
+
+async def add_notices(tx: Transaction, notices: Sequence[Any]) -> set[tuple[UUID, int]]:
+    """Put notices into inboxes; gives person and position of those that weren't there."""
+    return {(row["person_id"], row["position"]) for row in await tx.all(ADD_NOTICES, tx.tenant_id, notices)}
+
+
+async def notices(tx: Transaction, *, before: int, unread: bool, limit: int) -> list[Notice]:
+    """The caller's notices before a position, newest first."""
+    return records(await tx.all(NOTICES, tx.tenant_id, tx.person_id, before, unread, limit), Notice)
+
+
+async def count_unread(tx: Transaction) -> int:
+    """How many of the caller's notices are unread."""
+    return await tx.value(UNREAD, tx.tenant_id, tx.person_id)
+
+
+async def mark(tx: Transaction, position: int, *, is_read: bool, now: datetime) -> bool:
+    """Mark one of the caller's notices as read or unread; false where there is none."""
+    return await tx.value(MARK, tx.tenant_id, tx.person_id, position, is_read, now) is not None
+
+
+async def mark_up_to(tx: Transaction, position: int, now: datetime) -> int:
+    """Mark the caller's notices up to a position as read; gives how many weren't."""
+    return len(await tx.all(MARK_UP_TO, tx.tenant_id, tx.person_id, position, now))
+
+
+async def own_wishes(tx: Transaction) -> list[Wish]:
+    """What the caller wants to hear: in general first, then by project."""
+    return records(await tx.all(OWN_WISHES, tx.tenant_id, tx.person_id), Wish)
+
+
+async def want(tx: Transaction, wish: Wish) -> None:
+    """Write down what the caller wants to hear."""
+    await tx.run(WANT, tx.tenant_id, tx.person_id, wish.project_id, wish.mail, wish.muted, wish.timezone)
+
+
+async def want_no_more(tx: Transaction, project_id: UUID) -> None:
+    """Forget what the caller wants to hear of a project in particular."""
+    await tx.run(WANT_NO_MORE, tx.tenant_id, tx.person_id, project_id)
+
+
+async def due_digests(db: Database, now: datetime, limit: int) -> list[Any]:
+    """Tenant and person of those who have notices to get by mail now."""
+    return await db.call(DUE_DIGESTS, now, limit)
+
+
+async def take_mailed(tx: Transaction, person_id: UUID, now: datetime) -> list[Notice]:
+    """A person's notices that are to go out by mail now, oldest first; nobody else takes them."""
+    rows = records(await tx.all(TAKE_MAILED, tx.tenant_id, person_id, now), Notice)
+    return sorted(rows, key=lambda notice: notice.position)
+
+
+async def reader(tx: Transaction, person_id: UUID) -> Any | None:
+    """E-mail, locale, role and projects of somebody, and the company's name; None for who is no member any more."""
+    return await tx.one(READER, tx.tenant_id, person_id)
+
+
+async def prune_notices(db: Database, before: datetime) -> None:
+    """Forget notices of before a time."""
+    await db.call(PRUNE_NOTICES, before)

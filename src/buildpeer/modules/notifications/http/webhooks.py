@@ -136,14 +136,14 @@ class WebhooksController(Controller):
         endpoint_id: FromPath[UUID],
         caller: CallerDep,
         db: DatabaseDep,
-        state: Annotated[DeliveryState | None, QueryParameter(name="state", required=False)] = None,
+        in_state: Annotated[DeliveryState | None, QueryParameter(name="state", required=False)] = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> Page[Delivery]:
         """What was sent in the last 30 days, or is to be, newest first."""
         after = read_cursor(cursor, tuple[datetime, UUID])
         found = await webhooks.list_deliveries(
-            db, caller=caller, endpoint_id=endpoint_id, after=after, state=state, limit=limit + 1
+            db, caller=caller, endpoint_id=endpoint_id, after=after, state=in_state, limit=limit + 1
         )
         return page(found, limit, lambda delivery: [delivery.occurred_at, delivery.message_id])
 

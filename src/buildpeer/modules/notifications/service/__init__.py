@@ -1,6 +1,7 @@
 """Who is told what, and how: one verb, one function."""
 
 from buildpeer.modules.notifications.service.delivering import Deliveries
+from buildpeer.modules.notifications.service.digesting import send_digests
 from buildpeer.modules.notifications.service.feed import (
     LOG_LIFE,
     STREAMS_PER_COMPANY,
@@ -29,4 +30,5 @@ __all__ = [
     "relay_log",
     "relay_mails",
     "relay_messages",
+    "send_digests",
 ]

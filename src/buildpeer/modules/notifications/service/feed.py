@@ -195,9 +195,10 @@ async def _send(queues: Queues, queue: str, batch: list[Any]) -> list[int]:
 
 
 async def prune(db: Database, *, now: datetime) -> None:
-    """Throw away log entries that nobody will ask for, and what was sent to webhooks long ago."""
+    """Throw away log entries that nobody will ask for, and notices and webhooks of long ago."""
     async with db.across_tenants() as tx:
         await store.prune(tx, LOG_LIFE)
+    await store.prune_notices(db, now - rules.NOTICES_KEPT)
     await store.prune_webhooks(db, now - rules.MESSAGES_KEPT)
 
 

@@ -7,10 +7,12 @@ whoever dies in between has done nothing, and what is done is done once.
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
+from typing import Any
 from uuid import UUID, uuid5
 
-from buildpeer.modules.notifications import rules, store
-from buildpeer.modules.notifications.rules import Happening
+from buildpeer.modules.identity import facade as identity
+from buildpeer.modules.notifications import events, rules, store
+from buildpeer.modules.notifications.rules import Happening, Member
 from buildpeer.modules.notifications.store import Heard
 from buildpeer.platform.db import Database, Scope, Transaction
 
@@ -68,6 +70,49 @@ async def _tell(tx: Transaction, happenings: Sequence[Happening], *, web_url: st
         messages = {uuid5(tx.tenant_id, str(happening.position)): happening for happening in public}
         await store.add_messages(tx, [_message(message_id, each, web_url) for message_id, each in messages.items()])
         await store.add_deliveries(tx, list(messages), now)
+    if any(rules.BY_NAME[happening.topic].told for happening in happenings):
+        await _notify(tx, happenings, now=now)
+
+
+async def _notify(tx: Transaction, happenings: Sequence[Happening], *, now: datetime) -> None:
+    members = [_member(row["person_id"], row["role"], row["projects"]) for row in await store.members(tx)]
+    wishes = {(wish.person_id, wish.project_id): wish for wish in await store.wishes(tx)}
+    zones = await store.timezones(tx, [h.project_id for h in happenings if h.project_id is not None])
+    rows: list[dict[str, Any]] = []
+    for happening in happenings:
+        for person_id in rules.recipients(happening, members):
+            general = wishes.get((person_id, None))
+            wish = wishes.get((person_id, happening.project_id), general)
+            if wish is not None and wish.muted:
+                continue
+            chosen = general.timezone if general is not None else None
+            zone = chosen or (zones.get(happening.project_id) if happening.project_id else None) or "UTC"
+            mail = wish.mail if wish is not None else rules.USUAL_MAIL
+            due_at = rules.mail_due(mail, now=now, timezone=zone)
+            rows.append(_notice(happening) | {"person_id": person_id, "mail_due_at": due_at})
+    added = await store.add_notices(tx, rows) if rows else set[tuple[UUID, int]]()
+    new = [row for row in rows if (row["person_id"], row["position"]) in added]
+    await tx.announce([events.added(row["person_id"], _news(row)) for row in new])
+
+
+def _member(person_id: UUID, role: str, projects: Sequence[UUID]) -> Member:
+    return Member(person_id=person_id, role=role, projects=frozenset(projects), tools=identity.tools_seen_by(role))
+
+
+def _notice(happening: Happening) -> dict[str, Any]:
+    return {
+        "position": happening.position,
+        "topic": happening.topic,
+        "project_id": happening.project_id,
+        "count": happening.count,
+        "facts": happening.facts,
+        "occurred_at": happening.occurred_at,
+    }
+
+
+def _news(row: dict[str, Any]) -> events.NoticeNews:
+    fields = {name: row[name] for name in events.NoticeNews.__struct_fields__}
+    return events.NoticeNews(**fields)
 
 
 def _message(message_id: UUID, happening: Happening, web_url: str) -> dict[str, object]:
