@@ -545,7 +545,7 @@ NOTICES: dict[str, dict[str, tuple[str, str]]] = {
     },
     "drawings.published": {
         "es": ("Se publicaron planos", "Se publicaron planos {count} veces"),
-        "pt": ("Novos projetos foram publicados", "Projetos foram publicados {count} vezes"),
+        "pt": ("Novas pranchas foram publicadas", "Pranchas foram publicadas {count} vezes"),
         "en": ("Drawings were published", "Drawings were published {count} times"),
     },
     "rfi.changed": {

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from buildpeer.modules.notifications.rules import Burst, MailRhythm, DeliveryState, Disabled, Fate
+from buildpeer.modules.notifications.rules import Burst, DeliveryState, Disabled, Fate, MailRhythm
 from buildpeer.platform.db import Database, Transaction, record, records
 
 

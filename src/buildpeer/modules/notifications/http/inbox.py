@@ -30,7 +30,7 @@ Position = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 class NoticeView(msgspec.Struct, frozen=True, kw_only=True):
-    """A notice: `text` for people, in their language; `topic`, `count` and `facts` (of the first thing) for programs."""
+    """A notice: `text` for people, in their language; `topic`, `count` and `facts` of the first thing for programs."""
 
     position: int
     topic: str
@@ -91,7 +91,7 @@ class NoticesController(Controller):
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> Page[NoticeView]:
-        """The caller's notices of the last 180 days, newest first; the event stream tells new ones as `notice.added`."""
+        """The caller's notices of the last 180 days, newest first; the stream of events tells new ones: `notice.added`."""
         before = read_cursor(cursor, tuple[int])
         found = await inbox.list_notices(
             db, caller=caller, before=before[0] if before else None, unread=unread, limit=limit + 1

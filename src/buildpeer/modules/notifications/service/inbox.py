@@ -24,8 +24,8 @@ class ProjectWish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GeneralWish(ProjectWish, frozen=True, kw_only=True):
-    """What to hear of all projects that have no wish of their own. `timezone` (an IANA name) says where it is 8:00; None:
-    where the project is.
+    """What to hear of all projects that have no wish of their own. `timezone` (an IANA name) says where it is 8:00;
+    None: where the project is.
     """
 
     timezone: str | None = None
