@@ -39,7 +39,7 @@ import asyncpg
 import msgspec
 
 from bench.site import run, running_site, say, stop_politely
-from buildpeer.modules.documents import store as documents
+from buildpeer.modules.documents.store import documents
 from buildpeer.modules.uploads import store as uploads
 from buildpeer.platform.db import FIRST_PAGE, Scope, Transaction
 

@@ -130,35 +130,35 @@ create unique index locations_names on locations (tenant_id, project_id, parent_
 -- of them, each right by itself, don't close a circle together.
 create function app.keep_tree() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  above int;
-  below int;
-  circle boolean;
+  above int := 0;
+  below int := 1;
+  here uuid := new.parent_id;
 begin
-  if new.parent_id is null then
+  if here is null then
     return new;
   end if;
   perform pg_advisory_xact_lock(hashtextextended('locations ' || new.project_id, 0));
-  with recursive up as (
-    select l.location_id, l.parent_id, 1 as depth from public.locations l
-    where l.tenant_id = new.tenant_id and l.project_id = new.project_id and l.location_id = new.parent_id
-    union all
-    select l.location_id, l.parent_id, up.depth + 1 from up join public.locations l
-      on l.tenant_id = new.tenant_id and l.project_id = new.project_id and l.location_id = up.parent_id
-    where up.depth < 20
-  )
-  select count(*), coalesce(bool_or(location_id = new.location_id), new.parent_id = new.location_id)
-  into above, circle from up;
-  if circle then
-    raise exception 'a place would lie in itself' using errcode = 'BP003';
+  while here is not null and above < 20 loop
+    if here = new.location_id then
+      raise exception 'a place would lie in itself' using errcode = 'BP003';
+    end if;
+    select l.parent_id into here from public.locations l
+    where l.tenant_id = new.tenant_id and l.project_id = new.project_id and l.location_id = here;
+    if not found then -- not even later in this statement
+      raise exception 'a place lies in one that is there' using errcode = 'foreign_key_violation';
+    end if;
+    above := above + 1;
+  end loop;
+  if tg_op = 'UPDATE' then -- in a new place nothing lies
+    with recursive down as (
+      select new.location_id as location_id, 1 as depth
+      union all
+      select l.location_id, down.depth + 1 from down join public.locations l
+        on l.tenant_id = new.tenant_id and l.project_id = new.project_id and l.parent_id = down.location_id
+      where down.depth < 20
+    )
+    select max(depth) into below from down;
   end if;
-  with recursive down as (
-    select new.location_id as location_id, 1 as depth
-    union all
-    select l.location_id, down.depth + 1 from down join public.locations l
-      on l.tenant_id = new.tenant_id and l.project_id = new.project_id and l.parent_id = down.location_id
-    where down.depth < 20
-  )
-  select max(depth) into below from down;
   if above + below > 10 then
     raise exception 'places lie too deep' using errcode = 'BP004';
   end if;

@@ -15,6 +15,7 @@ FILE_SCANNED = "File Scanned"
 FILE_DERIVED = "File Derived"
 PART_WANTED = "Part Wanted"
 RESCAN_WANTED = "Rescan Wanted"
+DERIVE_WANTED = "Derive Wanted"
 PART_ASSEMBLED = "Part Assembled"
 PAGE_WANTED = "Page Wanted"
 GUARDDUTY_RESULT = "GuardDuty Malware Protection Object Scan Result"
@@ -29,6 +30,9 @@ SOURCE_GUARDDUTY = "aws.guardduty"
 
 Verdict = Literal["clean", "infected", "unscannable"]
 Assembly = Literal["joined", "incomplete", "differ", "lost"]
+# What a file that is ready gets anew: all that derive says of it; its pictures; its type, what it says of itself, and
+# when and where it was taken; or what it is found by.
+Renewal = Literal["all", "preview", "media", "words"]
 Icon = Literal["photo", "pdf", "drawing", "model", "text", "sheet", "slides", "archive", "video", "audio", "other"]
 
 
@@ -55,13 +59,24 @@ class ObjectCreated(msgspec.Struct, frozen=True):
 
 
 class RescanWanted(ObjectCreated, frozen=True):
-    """Asks for a version to be scanned once more, and for word of it only if something is found."""
+    """Asks for a version to be scanned once more, and for word of it only if something is found, or to answer an
+    `order` to release it.
+    """
+
+    order: str = ""
+
+
+class DeriveWanted(ObjectCreated, frozen=True, kw_only=True):
+    """Asks for what is derived of a version that is known to be clean, once more, and for what of it to be renewed."""
+
+    renews: Renewal
 
 
 class FileScanned(msgspec.Struct, frozen=True):
     """A scanner has looked at every byte, or says why it could not.
 
     `reason` is the signature's name when infected, a code of `platform.messages.REASONS` when unscannable, else empty.
+    `order` is that of the RescanWanted which this answers.
     """
 
     bucket: Bucket
@@ -69,6 +84,7 @@ class FileScanned(msgspec.Struct, frozen=True):
     verdict: Verdict
     scanner: str
     reason: str = ""
+    order: str = ""
 
 
 class Rendition(msgspec.Struct, frozen=True):
@@ -131,7 +147,8 @@ class FileDerived(msgspec.Struct, frozen=True):
     """What a clean file is: its true hash (hex), its type by content, its pictures, its words.
 
     `reason` is empty, or the code that says why there are no pictures. `text` is what the file is found by, at most
-    96 KiB: it is all of its text, or else each of its words once.
+    96 KiB: it is all of its text, or else each of its words once. `renews` is what was asked for of a file that is
+    ready, and empty the first time.
     """
 
     bucket: Bucket
@@ -144,6 +161,7 @@ class FileDerived(msgspec.Struct, frozen=True):
     reason: str = ""
     icon: Icon = "other"
     text: str = ""
+    renews: Renewal | Literal[""] = ""
 
 
 class PageWanted(msgspec.Struct, frozen=True, kw_only=True):

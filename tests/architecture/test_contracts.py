@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 VIOLATIONS = {
     "one-direction": ("platform/clock.py", "import buildpeer.processing"),
     "module-order": ("modules/identity/service/members.py", "import buildpeer.modules.uploads.facade"),
-    "facades": ("modules/documents/service.py", "import buildpeer.modules.uploads.store"),
+    "facades": ("modules/documents/service/documents.py", "import buildpeer.modules.uploads.store"),
     "rooms": ("modules/uploads/store.py", "import buildpeer.modules.uploads.service"),
     "http-fence": ("modules/uploads/service/opening.py", "import litestar"),
     "pure-rules": ("modules/uploads/rules.py", "import asyncpg"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,8 +15,9 @@ import yaml
 from tests.conftest import Company
 
 from buildpeer.facts import Media, Rendition
-from buildpeer.modules.documents import store as documents
 from buildpeer.modules.documents.rules import Capture, Location
+from buildpeer.modules.documents.store import documents
+from buildpeer.modules.reports.rules import bitacora
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller
@@ -81,7 +83,10 @@ async def world(
     )
     for project in (company.tower, company.school):
         await fill(admin, worker_db, company, project, field.person_id)
+        await add_rfi(admin, company.tenant_id, project, field.person_id)
         await add_job(admin, field, project)
+        await add_webhook(admin, company)
+        await add_notice(admin, field, project)
         await admin.execute(
             "insert into event_log select $1, coalesce(max(position), 0) + 1, $2, 'test', '{}', now() from event_log",
             *(company.tenant_id, project),
@@ -132,6 +137,7 @@ async def fill(
     async with worker_db.transaction(Scope(tenant_id, None)) as tx:
         await documents.insert(tx, file, Capture(), Location())
     await furnish(admin, company, project, upload_id, name=name)
+    await write_logs(admin, company, project, person, name=name)
     return upload_id
 
 
@@ -144,6 +150,39 @@ async def add_job(admin: Any, caller: Caller, project: UUID, job_id: UUID | None
         *(caller.tenant_id, job_id, project, caller.person_id),
     )
     return job_id
+
+
+async def add_webhook(admin: Any, company: Company) -> tuple[UUID, UUID]:
+    """An endpoint to which a message was delivered; the ids of both."""
+    endpoint_id, message_id = new_id(), new_id()
+    for statement in (
+        """insert into webhook_endpoints (tenant_id, endpoint_id, url, description, types, secret, created_by, created_at)
+        values ($1, $2, 'https://example.com/', $3::uuid::text, '{}', '', $2, now())""",
+        """with m as (insert into webhook_messages (tenant_id, message_id, type, payload, occurred_at)
+          values ($1, $3, 'test', '{}', now()) returning *)
+        insert into webhook_deliveries (tenant_id, endpoint_id, message_id, occurred_at, state)
+        select tenant_id, $2, message_id, occurred_at, 'delivered' from m""",
+        """insert into webhook_attempts (tenant_id, endpoint_id, message_id, number, began_at, duration_ms, answer)
+        values ($1, $2, $3, 1, now(), 1, '')""",
+    ):
+        await admin.execute(statement, company.tenant_id, endpoint_id, message_id)
+    return endpoint_id, message_id
+
+
+async def add_notice(admin: Any, reader: Caller, project: UUID) -> int:
+    """A notice and a wish of somebody's about a project; gives the notice's position."""
+    place = (reader.tenant_id, reader.person_id, project)
+    await admin.execute(
+        """insert into notice_preferences (tenant_id, person_id, project_id, mail, muted)
+        values ($1, $2, $3, 'never', false) on conflict do nothing""",
+        *place,
+    )
+    return await admin.fetchval(
+        """insert into notices (tenant_id, person_id, project_id, position, topic, count, facts, occurred_at)
+        select $1, $2, $3, coalesce(max(position), 0) + 1, 'rfi.changed', 1, '{}', now() from notices
+        returning position""",
+        *place,
+    )
 
 
 async def furnish(admin: Any, company: Company, project: UUID, document: UUID, *, name: str) -> None:
@@ -192,6 +231,118 @@ async def add_company(admin: Any, company: Company, project: UUID, name: str) ->
     return company_id
 
 
+async def add_rfi(
+    admin: Any, tenant_id: UUID, project: UUID, person: UUID, *, name: str = "a", private: bool = False
+) -> UUID:
+    """An open RFI of somebody's, with a reply and a transition."""
+    rfi_id = new_id()
+    await admin.execute(
+        """insert into rfi_settings as s (tenant_id, project_id, last_number) values ($1, $2, 1)
+        on conflict (tenant_id, project_id) do update set last_number = s.last_number + 1""",
+        *(tenant_id, project),
+    )
+    await admin.execute(
+        """insert into rfis (tenant_id, rfi_id, project_id, number, status, subject, private, created_by, assignees,
+          manager_id, created_at, updated_at, words, made_of)
+        select $1, $2, $3, s.last_number, 'open', $4, $5, $6::uuid, array[$6::uuid],
+          (select m.person_id from memberships m where m.tenant_id = $1 and m.role = 'owner' limit 1),
+          now(), now(), '', ''
+        from rfi_settings s where s.tenant_id = $1 and s.project_id = $3""",
+        *(tenant_id, rfi_id, project, name, private, person),
+    )
+    await admin.execute(
+        """insert into rfi_replies (tenant_id, rfi_id, reply_id, project_id, created_by, body, created_at)
+        values ($1, $2, $3, $4, $5, $6, now())""",
+        *(tenant_id, rfi_id, new_id(), project, person, name),
+    )
+    await admin.execute(
+        """insert into rfi_transitions (tenant_id, rfi_id, version, project_id, verb, by_person, occurred_at,
+          status_after, ball_before, ball_after) values ($1, $2, 1, $3, 'open', $4, now(), 'open', '{}', '{}')""",
+        *(tenant_id, rfi_id, project, person),
+    )
+    return rfi_id
+
+
+async def write_logs(admin: Any, company: Company, project: UUID, person: UUID, *, name: str) -> dict[str, str]:
+    """A completed day with an entry, an edit and a conflict, and a bitácora with a party and a signed note."""
+    place = (company.tenant_id, project)
+    ids = {key: new_id() for key in ("entry_id", "conflict_id", "bitacora_id", "note_id")}
+    day = await admin.fetchval("select (now() at time zone 'America/Lima')::date")
+    await admin.execute(
+        """insert into daily_logs (tenant_id, project_id, log_date, state, completed_by, completed_at)
+        values ($1, $2, $3, 'completed', $4, now()) on conflict do nothing""",
+        *(*place, day, person),
+    )
+    await admin.execute(
+        """insert into daily_log_entries (tenant_id, project_id, log_date, entry_id, kind, fields, digest, created_by,
+        noted_at) values ($1, $2, $3, $4, 'note', jsonb_build_object('text', $5::text), '', $6, now())""",
+        *(*place, day, ids["entry_id"], name, person),
+    )
+    await admin.execute(
+        """insert into daily_log_edits (tenant_id, project_id, entry_id, installation_id, sequence, created_by,
+        noted_at, base_version, change) values ($1, $2, $3, $3, 1, $4, now(), 1, '{}')""",
+        *(*place, ids["entry_id"], person),
+    )
+    await admin.execute(
+        """insert into daily_log_conflicts (tenant_id, project_id, log_date, entry_id, conflict_id, field, value,
+        written_by, reason) values ($1, $2, $3, $4, $5, 'text', to_jsonb($6::text), $7, 'concurrent')""",
+        *(*place, day, ids["entry_id"], ids["conflict_id"], name, person),
+    )
+    contract = json.dumps({"number": "1", "works": name, "client": name, "contractor": name})
+    await admin.execute(
+        """insert into bitacoras (tenant_id, project_id, bitacora_id, title, contract, signing_days, created_by)
+        values ($1, $2, $3, $4, $5, 3, $6)""",
+        *(*place, ids["bitacora_id"], name, contract, person),
+    )
+    await admin.execute(
+        """insert into bitacora_parties (tenant_id, project_id, bitacora_id, role, person_id, named_by)
+        values ($1, $2, $3, 'residente', $3, $4)""",
+        *(*place, ids["bitacora_id"], person),
+    )
+    content = opening(company.tenant_id, project, person, ids, name)
+    await admin.execute(
+        """insert into bitacora_notes (tenant_id, project_id, bitacora_id, folio, note_id, class, author_id, issued_at,
+        digest, content, previous_hash, hash) values ($1, $2, $3, 1, $4, 'opening', $5, now(), '', $6, $7, $8)""",
+        *(*place, ids["bitacora_id"], ids["note_id"], person, content, bytes(32), bitacora.note_hash(content)),
+    )
+    await admin.execute(
+        """insert into bitacora_signatures (tenant_id, project_id, bitacora_id, folio, role, person_id, person_name,
+        signed_at, note_hash) values ($1, $2, $3, 1, 'residente', $4, 'Ana', now(), $5)""",
+        *(*place, ids["bitacora_id"], person, bitacora.note_hash(content)),
+    )
+    return {key: str(value) for key, value in ids.items()} | {"log_date": day.isoformat()}
+
+
+def opening(tenant: UUID, project: UUID, person: UUID, ids: dict[str, UUID], name: str) -> str:
+    """The opening note of a bitácora."""
+    contract = bitacora.Contract(number="1", works=name, client=name, contractor=name)
+    book = bitacora.Bitacora(
+        bitacora_id=ids["bitacora_id"],
+        project_id=project,
+        title=name,
+        contract=contract,
+        signing_days=3,
+        created_by=person,
+        created_at=clock.now(),
+        folio=0,
+        last_class=None,
+        last_hash=bytes(32),
+    )
+    note = bitacora.NewNote(note_id=ids["note_id"], note_class="opening", subject=name, text=name)
+    party = bitacora.Party("residente", person, "Ana")
+    said = bitacora.said(
+        book,
+        note,
+        tenant_id=tenant,
+        author=party,
+        parties=[party],
+        attachments=[],
+        zone="America/Lima",
+        now=clock.now(),
+    )
+    return bitacora.canonical(said)
+
+
 MEMBERS = "person_id in (select person_id from memberships where tenant_id = $1)"
 TENANT_COLUMN = {"people": MEMBERS, "totps": MEMBERS, "recovery_codes": MEMBERS}
 SEEN_COLUMNS = {"people": "person_id, email, name, locale", "devices": "person_id, device_id, approved_at"}
@@ -209,12 +360,23 @@ CHANGED_COLUMN = {
     "trades": "name",
     "companies": "name",
     "calendar_days": "name",
+    "rfi_settings": "due_days",
+    "rfis": "subject",
+    "rfi_replies": "official",
+    "daily_logs": "version",
+    "daily_log_entries": "version",
+    "daily_log_conflicts": "resolution",
+    "bitacora_parties": "until",
     "memberships": "role",
     "invitations": "revoked_at",
     "api_keys": "revoked_at",
     "devices": "revoked_at",
     "totps": "last_step",
     "recovery_codes": "used_at",
+    "webhook_endpoints": "description",
+    "webhook_deliveries": "state",
+    "notices": "read_at",
+    "notice_preferences": "muted",
 }
 
 
@@ -303,6 +465,7 @@ async def test_every_tenant_table_is_audited_but_for_the_logs_themselves(admin: 
     rows = await admin.fetch("select tgrelid::regclass::text as name from pg_trigger where tgname = 'audit_change'")
     own_record = {"outbox", "event_log", "people", "sessions", "storage_entries", "storage_totals"}
     own_record |= {"totps", "recovery_codes", "tenant_erasures"}
+    own_record |= {"bursts", "webhook_messages", "webhook_deliveries", "webhook_attempts", "notices"}
     own_record |= {name for name in TABLES if name.startswith("audit.")}
     assert {row["name"] for row in rows} == set(TABLES) - own_record
 

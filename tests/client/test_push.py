@@ -4,6 +4,7 @@ import os
 import time
 import unicodedata
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -79,6 +80,17 @@ async def test_no_more_files_at_a_time_than_asked(fake: Fake, api: Api, site: Pa
 async def test_the_kind_can_be_said(fake: Fake, api: Api, site: Path) -> None:
     await send(api, *make(site, "scan.jpg"), kind="report")
     assert fake.by_name("scan.jpg")[0]["kind"] == "report"
+
+
+async def test_a_photo_goes_with_the_time_at_which_it_was_written_and_a_zone(fake: Fake, api: Api, site: Path) -> None:
+    taken = datetime(2026, 3, 4, 10, 20, 30, tzinfo=UTC)
+    times = {"a.jpg": taken.timestamp(), "old.jpg": 315_532_800, "late.jpg": time.time() + 86_400, "plan.pdf": 1e9}
+    for path in make(site, *times):
+        os.utime(path, (0, times[path.name]))
+    await send(api, site)
+    said = {name: fake.by_name(name)[0].get("captured_at") for name in times}
+    assert datetime.fromisoformat(said.pop("a.jpg")) == taken
+    assert said == {"old.jpg": None, "late.jpg": None, "plan.pdf": None}
 
 
 async def test_a_lost_answer_costs_no_second_sending(fake: Fake, api: Api, site: Path) -> None:

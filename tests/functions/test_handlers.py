@@ -58,7 +58,14 @@ def test_scan_tells_clean_from_infected(act_as, bucket, bus):
     clean, infected = bucket.put(new_key(), photo()), bucket.put(new_key("bulk"), EICAR)
     assert scan.handler(sqs(created(clean), created(infected)), None) == FINE
     assert bus.details(clean["key"], "File Scanned") == [
-        {"bucket": {"name": UPLOADS}, "object": clean, "verdict": "clean", "scanner": "yara-x", "reason": ""}
+        {
+            "bucket": {"name": UPLOADS},
+            "object": clean,
+            "verdict": "clean",
+            "scanner": "yara-x",
+            "reason": "",
+            "order": "",
+        }
     ]
     (found,) = bus.details(infected["key"], "File Scanned")
     assert (found["verdict"], found["reason"]) == ("infected", "Eicar_Test_File")
@@ -68,8 +75,8 @@ def test_a_scan_that_was_asked_for_again_tells_only_what_it_finds(act_as, bucket
     act_as("scan")
     clean, infected = bucket.put(new_key(), photo()), bucket.put(new_key("bulk"), EICAR)
 
-    def again(thing: dict[str, Any]) -> str:
-        return event("buildpeer.uploads", "Rescan Wanted", bucket={"name": UPLOADS}, object=thing)
+    def again(thing: dict[str, Any], **more: str) -> str:
+        return event("buildpeer.uploads", "Rescan Wanted", bucket={"name": UPLOADS}, object=thing, **more)
 
     assert scan.handler(sqs(again(clean), again(infected)), None) == FINE
     (found,) = bus.details(infected["key"], "File Scanned")
@@ -78,6 +85,9 @@ def test_a_scan_that_was_asked_for_again_tells_only_what_it_finds(act_as, bucket
     assert [
         e for e in bus.events if e["detail"]["object"]["key"] == clean["key"] and "Scanned" in e["detail-type"]
     ] == []
+    assert scan.handler(sqs(again(clean, order="o-1")), None) == FINE
+    (answer,) = bus.details(clean["key"], "File Scanned")
+    assert (answer["verdict"], answer["order"]) == ("clean", "o-1")
 
 
 def test_the_verdict_is_on_the_version_that_the_event_names(act_as, bucket, bus):
@@ -106,6 +116,16 @@ def test_derive_makes_pictures_and_says_what_the_file_is(act_as, bucket, bus):
         assert Image.open(io.BytesIO(body)).size == size == (rendition["width"], rendition["height"])
         assert len(body) == rendition["size"] and stored["ContentType"] == "image/webp"
         assert stored["CacheControl"] == "private, max-age=31536000, immutable"
+
+
+def test_derive_says_again_what_a_file_is_and_what_of_it_was_wanted(act_as, bucket, bus):
+    act_as("derive")
+    thing = bucket.put(new_key(), photo())
+    wanted = event("buildpeer.uploads", "Derive Wanted", bucket={"name": UPLOADS}, object=thing, renews="media")
+    assert derive.handler(sqs(scanned(thing), wanted), None) == FINE
+    first, again = sorted(bus.details(thing["key"], "File Derived", count=2), key=lambda found: found["renews"])
+    assert (first["renews"], again["renews"]) == ("", "media")
+    assert first | {"renews": ""} == again | {"renews": ""}
 
 
 def test_derive_reads_guardduty_s_verdict(act_as, bucket, bus):
@@ -316,3 +336,4 @@ def test_a_large_file_is_never_whole_in_memory(act_as, bucket, bus, tmp_path):
         finally:
             tracemalloc.stop()
         assert bus.details(thing["key"], detail_type)[0]["object"]["size"] == size
+    assert bus.details(thing["key"], "File Derived")[0]["sha256"] == hashlib.sha256(bytes(size)).hexdigest()

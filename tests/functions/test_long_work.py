@@ -67,7 +67,12 @@ async def test_facts_that_wait_behind_slow_ones_stay_unseen(monkeypatch: pytest.
 
     now: Any = lambda: slow.now.timestamp()  # noqa: E731, PLW0108 - its `now` moves on
     monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=now))
+
+    async def not_together(*_: Any) -> bool:
+        return False
+
     monkeypatch.setattr(worker, "_handled", handled)
+    monkeypatch.setattr(worker, "_handled_together", not_together)
     nowhere: Any = Nowhere()
     assert await worker.consume(nowhere, nowhere, Queues(Settings(), threads=1), slow.queue) == wiring.STATUS.batch
     assert slow.cloud.sqs.queues[slow.queue.name] == []

@@ -17,6 +17,7 @@ from buildpeer.platform.ids import new_id
 Ids = Mapping[str, str]
 CHUNK = 128 * 1024
 STREAM = "GET /v1/events"
+LONG_AGO = "2026-01-01T10:00:00Z"
 
 
 def routes() -> dict[str, dict[str, Any]]:
@@ -79,7 +80,70 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     "POST /v1/progress": lambda ids, rng: {
         "uploads": [{"upload_id": ids["upload_id"], "sent_bytes": rng.randint(1, 3)}]
     },
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/distribution": lambda ids, _: {"people": [ids["person_id"]]},
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/reopening": lambda ids, _: {"reason": ids["text"]},
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/entries": lambda ids, _: {
+        "entries": [
+            {"entry_id": str(new_id()), "content": {"kind": "note", "text": ids["text"]}, "noted_at": LONG_AGO}
+        ],
+        "sent_at": LONG_AGO,
+    },
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/copies": lambda _ids, _: {"kinds": ["photo"]},
+    "POST /v1/projects/{project_id}/daily-logs/{log_date}/exports": lambda _ids, _: {"job_id": str(new_id())},
+    "POST /v1/daily-log-entries/{entry_id}/edits": lambda ids, _: {
+        "installation_id": str(new_id()),
+        "sequence": int.from_bytes(ids["text"].encode()[:6]),
+        "base_version": 1,
+        "noted_at": LONG_AGO,
+        "sent_at": LONG_AGO,
+        "set": {"text": ids["text"]},
+    },
+    "POST /v1/daily-log-conflicts/{conflict_id}/resolution": lambda _ids, _: {"resolution": "kept"},
+    "POST /v1/projects/{project_id}/bitacoras": lambda ids, _: {
+        "bitacora_id": str(new_id()),
+        "title": ids["text"],
+        "contract": {"number": "1", "works": ids["text"], "client": ids["text"], "contractor": ids["text"]},
+    },
+    "PUT /v1/bitacoras/{bitacora_id}/parties/{role}": lambda ids, _: {"person_id": ids["person_id"]},
+    "POST /v1/bitacoras/{bitacora_id}/notes": lambda ids, _: {
+        "note_id": str(new_id()),
+        "class": "order",
+        "subject": ids["text"],
+        "text": ids["text"],
+    },
+    "POST /v1/bitacoras/{bitacora_id}/notes/{folio}/signature": lambda ids, _: {"hash": ids["sha256"]},
+    "POST /v1/bitacoras/{bitacora_id}/exports": lambda _ids, _: {"job_id": str(new_id())},
+    "POST /v1/webhooks": lambda ids, _: {
+        "endpoint_id": str(new_id()),
+        "url": "https://example.com/",
+        "description": ids["text"],
+    },
+    "PATCH /v1/webhooks/{endpoint_id}": lambda ids, _: {"description": ids["text"]},
+    "POST /v1/webhooks/{endpoint_id}/replays": lambda _ids, _rng: {"since": "2026-01-01T00:00:00Z"},
+    "PATCH /v1/notices/{position}": lambda _ids, rng: {"read": rng.random() < 0.5},
+    "POST /v1/notices/readings": lambda _ids, _rng: {"up_to": 1},
+    "PUT /v1/me/notice-preferences": lambda _ids, rng: {"muted": rng.random() < 0.2},
+    "PUT /v1/projects/{project_id}/notice-preferences": lambda _ids, rng: {"muted": rng.random() < 0.2},
     "POST /v1/ops/redrives": lambda _ids, _: {"queue": "buildpeer-scan-live"},
+    "POST /v1/projects/{project_id}/rfis": lambda ids, rng: {
+        "rfi_id": str(new_id()),
+        "subject": ids["text"],
+        "question": "?",
+        "private": rng.random() < 0.5,
+    },
+    "PATCH /v1/rfis/{rfi_id}": lambda ids, _: {"subject": ids["text"]},
+    "POST /v1/rfis/{rfi_id}/replies": lambda ids, _: {"reply_id": str(new_id()), "body": ids["text"]},
+    "POST /v1/rfis/{rfi_id}/transitions": lambda _ids, rng: {"action": "void" if rng.random() > 0.5 else "reopen"},
+    "POST /v1/rfi-changes": lambda ids, _: {"rfi_ids": [ids["rfi_id"]], "distribute": [ids["person_id"]]},
+    "POST /v1/projects/{project_id}/rfi-imports": lambda ids, _: {
+        "job_id": str(new_id()),
+        "csv": f"asunto\n{ids['text']}\n",
+    },
+    "POST /v1/projects/{project_id}/rfi-logs": lambda _ids, rng: {
+        "job_id": str(new_id()),
+        "format": rng.choice(["pdf", "csv"]),
+    },
+    "PUT /v1/projects/{project_id}/rfi-settings": lambda ids, _: {"manager_id": ids["person_id"], "due_days": 5},
     "POST /v1/documents/{document_id}/downloads": lambda _ids, rng: {
         "rendition": rng.choice(["original", "original", "preview"])
     },
@@ -105,7 +169,7 @@ async def send(
         content = {} if body is None else {"content": json.dumps(body)}
         kind = {} if body is None else {"content-type": "application/json"}
         method = route.split(" ", maxsplit=1)[0]
-        if method == "PATCH" or route.endswith("/budget"):
+        if method == "PATCH" or route.endswith(("/budget", "/rfi-settings")):
             kind["if-match"] = "*"
         return await http.request(method, path, headers={**headers, **kind}, **content, **request)
     async with http.stream("GET", path, headers={**headers}) as answer:

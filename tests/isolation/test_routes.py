@@ -3,9 +3,11 @@
 import random
 import re
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import httpx
@@ -15,7 +17,17 @@ import redis.asyncio as valkey
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.architecture.test_isolation import add_company, add_job, add_location, add_trade, fill
+from tests.architecture.test_isolation import (
+    add_company,
+    add_job,
+    add_location,
+    add_notice,
+    add_rfi,
+    add_trade,
+    add_webhook,
+    fill,
+    write_logs,
+)
 from tests.conftest import Company, declare
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.modules.notifications.test_stream import announce, relay
@@ -26,12 +38,14 @@ from buildpeer.modules.notifications.service import feed
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller, Tokens
 from buildpeer.platform.config import Settings
-from buildpeer.platform.db import Database
+from buildpeer.platform.db import Database, Scope
 from buildpeer.platform.ids import new_id
+from buildpeer.platform.messaging import LOG, Outgoing
 from buildpeer.platform.realtime import Wakeups
 
 ROUTES: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parents[1] / "isolation.yaml").read_text())["routes"]
 OPERATIONS = routes()
+LIMA = ZoneInfo("America/Lima")
 STRANGERS = ("rival", "nobody")
 CALLERS = (
     "owner",
@@ -115,8 +129,28 @@ class World:
         )
         return {"invitation_id": str(invitation)}
 
+    async def _rfi_id(self) -> dict[str, str]:
+        field = self.callers["field"]
+        rfi_id = await add_rfi(self.admin, field.tenant_id, self.company.tower, field.person_id, name=str(uuid4()))
+        return {"rfi_id": str(rfi_id)}
+
+    async def _entry_id(self) -> dict[str, str]:
+        company, field = self.company, self.callers["field"]
+        return await write_logs(self.admin, company, company.tower, field.person_id, name="log")
+
+    _log_date = _conflict_id = _bitacora_id = _entry_id
+
     async def _job_id(self) -> dict[str, str]:
         return {"job_id": str(await add_job(self.admin, self.callers["field"], self.company.tower))}
+
+    async def _endpoint_id(self) -> dict[str, str]:
+        endpoint_id, message_id = await add_webhook(self.admin, self.company)
+        return {"endpoint_id": str(endpoint_id), "message_id": str(message_id)}
+
+    _message_id = _endpoint_id
+
+    async def _position(self) -> dict[str, str]:
+        return {"position": str(await add_notice(self.admin, self.callers["field"], self.company.tower))}
 
     async def _location_id(self) -> dict[str, str]:
         return {"location_id": str(await add_location(self.admin, self.company, self.company.tower, uuid4().hex))}
@@ -157,8 +191,9 @@ class World:
         """Ids that are nobody's."""
         names = ("tenant_id", "project_id", "person_id", "device_id", "invitation_id", "key_id", "session_id")
         ids = {name: str(uuid4()) for name in (*names, "location_id", "trade_id", "company_id")} | dict.fromkeys(
-            ("upload_id", "document_id", "job_id"), str(new_id())
+            ("upload_id", "document_id", "rfi_id", "job_id", "entry_id", "conflict_id", "bitacora_id"), str(new_id())
         )
+        ids |= {"endpoint_id": str(new_id()), "message_id": str(new_id()), "position": str(2**40)}
         challenge = self._tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         return ids | new_words() | {"email": f"{uuid4()}@example.test", "challenge": challenge}
 
@@ -167,6 +202,9 @@ def new_words() -> dict[str, str]:
     sha256 = declare(uuid4().bytes)["sha256"]
     return {
         "number": "1",
+        "folio": "1",
+        "role": "supervisor",
+        "log_date": datetime.now(LIMA).date().isoformat(),
         "day": "2026-12-24",
         "letter_id": str(uuid4()),
         "text": f"x{uuid4().hex[:12]}",
@@ -194,6 +232,15 @@ async def add_key(admin: asyncpg.Connection, maker: Caller, key_id: UUID, tools:
     )
     await admin.execute("insert into tokens values ($1, $2, $3)", token_hash(secret), maker.tenant_id, key_id)
     return secret
+
+
+async def confide(admin: asyncpg.Connection, worker_db: Database, company: Company, person: UUID) -> UUID:
+    """A private RFI of the tower, and news of it."""
+    rfi_id = await add_rfi(admin, company.tenant_id, company.tower, person, private=True)
+    body = {"rfi": str(rfi_id), "only_for": [str(person)]}
+    async with worker_db.transaction(Scope(company.tenant_id, None)) as tx:
+        await tx.announce([Outgoing(LOG, "rfi.changed", body, company.tower)])
+    return rfi_id
 
 
 async def add_session(admin: asyncpg.Connection, caller: Caller, session_id: UUID) -> None:
@@ -228,17 +275,22 @@ async def world(
     world.head = await admin.fetchval("select position from event_log_head")
     for project in (company.tower, company.school):
         await announce(worker_db, company, "news", project=project)
+    confided = await confide(admin, worker_db, company, (await company.hire("manager")).person_id)
     await relay(worker_db, None, wakeups)
     school = await fill(admin, worker_db, company, company.school, world.callers["field_out"].person_id)
     world.shared = {"tenant_id": str(company.tenant_id), "project_id": str(company.tower)}
-    one_time = ("person_id", "upload_id", "invitation_id", "key_id", "session_id", "job_id")
+    one_time = ("person_id", "upload_id", "rfi_id", "invitation_id", "key_id", "session_id", "job_id", "entry_id")
+    one_time = (*one_time, "endpoint_id", "position")
     shared = world.shared = await world.things(*one_time, "location_id", "trade_id", "company_id")
     other_company = await add_company(admin, company, company.school, uuid4().hex)
     other_place = await add_location(admin, company, company.school, uuid4().hex)
     world.places = {
-        "tower": {str(company.tower), *(shared[name] for name in ("upload_id", "location_id", "company_id"))},
+        "tower": {str(company.tower), *(shared[name] for name in ("upload_id", "rfi_id", "location_id", "company_id"))},
         "school": {str(company.school), str(school), str(other_company), str(other_place)},
-        "company": {shared[name] for name in ("email", "device_id", "invitation_id", "key_id", "trade_id")},
+        "confided": {str(confided)},
+        "company": {
+            shared[name] for name in ("email", "device_id", "invitation_id", "key_id", "trade_id", "endpoint_id")
+        },
     }
     await worker_db.call("select audit.seal($1)", company.tenant_id)
     yield world

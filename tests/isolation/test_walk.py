@@ -99,6 +99,11 @@ BROKEN = {
         ("GET /v1/events",),
         "told",
     ),
+    "RFIs that are confided": (
+        lambda admin: open_to_all(admin, "confided on rfis"),
+        ("GET /v1/projects/{project_id}/rfis", "GET /v1/rfis/{rfi_id}"),
+        "told",
+    ),
     "content that others have": (
         lambda admin: rewritten(
             admin, "app.link_known", "app.file_projects()", "array(select project_id from public.projects)"

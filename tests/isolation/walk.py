@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import redis.asyncio as valkey
-from tests.architecture.test_isolation import add_job, fill
+from tests.architecture.test_isolation import add_job, add_rfi, fill
 from tests.conftest import Company
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.isolation.test_routes import add_device, add_key, add_session
@@ -54,11 +54,18 @@ KINDS = (
     "key_id",
     "device_id",
     "session_id",
+    "rfi_id",
     "job_id",
+    "entry_id",
+    "conflict_id",
+    "bitacora_id",
     "location_id",
     "trade_id",
     "company_id",
+    "endpoint_id",
+    "message_id",
 )
+_FIXED = {"number": "1", "position": "1", "folio": "1", "role": "supervisor", "log_date": "2026-10-01"}
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
     **dict.fromkeys(("POST /v1/sessions", "PUT /v1/me/password", "POST /v1/password-resets/completion"), 0.15),
@@ -94,6 +101,19 @@ select * from (
   union all select 'session_id', concat_ws(' ', session_id, device, tenant_id), tenant_id, null, 'managers', person_id,
     created_at
     from sessions
+  union all select 'rfi_id', concat_ws(' ', r.rfi_id, r.subject, y.reply_id, y.body), r.tenant_id, r.project_id,
+    case when r.private or r.status = 'draft' then 'managers' else 'files' end, null, r.created_at
+    from rfis r left join rfi_replies y using (tenant_id, rfi_id)
+  union all select 'rfi_id', concat_ws(' ', r.rfi_id, r.subject, y.reply_id, y.body), r.tenant_id, null, 'managers',
+    i.person_id, r.created_at
+    from rfis r left join rfi_replies y using (tenant_id, rfi_id)
+    cross join unnest(r.created_by || r.assignees || r.distribution) as i (person_id)
+  union all select 'entry_id', concat_ws(' ', entry_id, fields ->> 'text'), tenant_id, project_id, 'files', null,
+    created_at from daily_log_entries
+  union all select 'conflict_id', concat_ws(' ', conflict_id, value ->> 0), tenant_id, project_id, 'files', null,
+    created_at from daily_log_conflicts
+  union all select 'bitacora_id', concat_ws(' ', bitacora_id, title), tenant_id, project_id, 'leads', null, created_at
+    from bitacoras
   union all select 'location_id', concat_ws(' ', location_id, name), tenant_id, project_id, 'project', null, created_at
     from locations
   union all select 'trade_id', concat_ws(' ', trade_id, name), tenant_id, null, 'member', null, created_at from trades
@@ -103,6 +123,9 @@ select * from (
     c.created_at
     from companies c join project_companies pc on pc.tenant_id = c.tenant_id and pc.company_id = c.company_id
   union all select 'day', name, tenant_id, project_id, 'project', null, day::timestamptz from calendar_days
+  union all select 'endpoint_id', concat_ws(' ', endpoint_id, description), tenant_id, null, 'managers', null, created_at
+    from webhook_endpoints
+  union all select 'message_id', message_id::text, tenant_id, null, 'managers', null, occurred_at from webhook_messages
   union all select 'job_id', job_id::text, tenant_id, null, 'one', created_by, created_at from jobs
 ) as all_words where tenant_id = any ($1) order by created_at, kind, words
 """
@@ -163,6 +186,8 @@ class Rights:
                 return self.role == "residente"
             case "project":
                 return audience.project_id in self.projects
+            case "leads":  # and the parties, of which there are none but by these
+                return audience.project_id in self.projects and self.role == "residente"
             case "files":
                 return audience.project_id in self.projects and self.role != "inversionista"
         return False
@@ -273,6 +298,13 @@ class Walk:
                 )
                 await announce(self.worker_db, company, content, project=project)
             await add_device(self.admin, by.caller, uuid4())
+            for private in (False, True):
+                await add_rfi(
+                    self.admin,
+                    *(company.tenant_id, company.tower, by.caller.person_id),
+                    name=self.word(),
+                    private=private,
+                )
             await add_job(self.admin, by.caller, company.tower)
             await self.worker_db.call("select audit.seal($1)", company.tenant_id)
         await relay(self.worker_db, None, self.wakeups)
@@ -294,7 +326,7 @@ class Walk:
         self.statuses[answer.status_code] += 1
         asked = set(_WORD.findall(f"{unquote(path)} {json.dumps(body)}"))
         told = f"seed {self.seed}, step {number}: {actor.name} ({rights.role}): {route} {path} {body}"
-        self._check_words(answer, rights, asked, told)
+        self._check_words(answer, rights, asked | self._of_the_trail(route, rights), told)
         await self._check_numbers(route, path, answer, rights, told)
         await self._check_against_nobodys(actor, rights, route, ids, seed, answer, told)
         if '"next_cursor":"' in answer.text:
@@ -305,6 +337,12 @@ class Walk:
         if answer.status_code == 401 and not actor.secret:
             await self._sign_in(actor)
             await self.harvest()
+
+    def _of_the_trail(self, route: str, rights: Rights) -> set[str]:
+        """Jobs, which owners and managers learn of by their trail alone: that there are some, and whose."""
+        if not route.startswith("GET /v1/audit"):
+            return set()
+        return {j for j in self.pool["job_id"] if any(a.tenant_id == rights.tenant_id for a in self.audiences[j])}
 
     async def harvest(self) -> None:
         """Note all that the companies hold by now, and whom it is for."""
@@ -321,8 +359,8 @@ class Walk:
         """An id of this kind: one's own about half the time, else anybody's. Raises KeyError for an unknown kind."""
         if name == "challenge":
             return self.tokens.challenge(UUID(ids["device_id"]), now=clock.now())
-        if name == "number":
-            return "1"
+        if name in _FIXED:
+            return _FIXED[name]
         if name == "day":
             return f"2026-12-{self.rng.randrange(10, 31)}"
         if name == "letter_id":
@@ -376,11 +414,23 @@ class Walk:
             "to": lambda: "2120-01-01T00:00:00Z",
             "state": lambda: rng.choice(["requested", "ready", "cancelled"]),
             "format": lambda: rng.choice(["csv", "json"]),
+            "status": lambda: rng.choice(["open", "void"]),
+            "ball_in_court": lambda: ids["person_id"],
+            "mine": lambda: "true",
+            "assignee_id": lambda: ids["person_id"],
+            "location_id": lambda: ids["location_id"],
+            "trade_id": lambda: ids["trade_id"],
+            "overdue": lambda: "true",
+            "rfi_id": lambda: ids["rfi_id"],
             "q": lambda: ids["text"],
             "queue": lambda: "buildpeer-scan-live",
+            "kind": lambda: rng.choice(["note", "weather"]),
+            "class": lambda: rng.choice(["opening", "order"]),
+            "deleted": lambda: "true",
+            "resolved": lambda: "true",
             "archived": lambda: rng.choice(["true", "false"]),
             "phase": lambda: rng.choice(["construction", "warranty"]),
-            "sort": lambda: rng.choice(["name", "code"]),
+            "sort": lambda: rng.choice(["number", "-due_date"] if route.endswith("/rfis") else ["name", "code"]),
             "role": lambda: rng.choice(["residente", "manager"]),
             "company_id": lambda: ids["company_id"],
             "parent_id": lambda: ids["location_id"],
@@ -467,7 +517,7 @@ class Walk:
             return f"{random.getrandbits(256):064x}"
         if name == "email":
             return f"{self.word()}@example.test"
-        return str(new_id() if name in ("upload_id", "document_id") else uuid4())
+        return str(new_id() if name in ("upload_id", "document_id", "rfi_id") else uuid4())
 
     async def _rights(self, actor: Actor) -> Rights:
         rows = await self.admin.fetch(_RIGHTS, actor.caller.person_id)

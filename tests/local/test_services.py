@@ -539,7 +539,7 @@ def test_a_process_gets_what_it_needs_and_nothing_else(stack: Stack, monkeypatch
         "worker_password": {"worker"},
         "valkey_password": {"api", "worker"},
         "token_key": {"api"},
-        "audit_key": {"api", "operator"},
+        "audit_key": {"api", "worker", "operator"},
         "totp_key": {"api"},
         "webhook_key": {"api", "worker"},  # which signs what is sent
         "ministack_root_secret": set(),

@@ -1,6 +1,5 @@
 """Pictures and what they say of themselves, from files that phones make and files that attackers make."""
 
-import hashlib
 import io
 import json
 import os
@@ -15,7 +14,7 @@ from tests.processing.pictures import distance, noisy, opened, save, scene
 
 from buildpeer.facts import Media
 from buildpeer.processing.derive import Derived, Deriver
-from buildpeer.processing.identify import content_type_of, copy_and_hash, sha256_of
+from buildpeer.processing.identify import content_type_of
 
 SAMPLES = Path(os.environ.get("BUILDPEER_SAMPLES", Path(__file__).parents[3] / "shared" / "samples"))
 
@@ -234,14 +233,6 @@ def test_the_child_opens_each_type_with_its_own_reader_and_no_other(deriver, tmp
     path.write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>")
     for kind in ("image/png", "image/tiff", "image/avif"):
         assert deriver.derive(path, content_type=kind, folder=tmp_path).reason == "image_damaged"
-
-
-def test_hashes_are_of_every_byte(tmp_path):
-    data = os.urandom(3_000_001)
-    path = tmp_path / "file"
-    with path.open("wb") as file:
-        digest = copy_and_hash((data[i : i + 1000] for i in range(0, len(data), 1000)), file)
-    assert path.read_bytes() == data and sha256_of(path) == digest == hashlib.sha256(data).hexdigest()
 
 
 @pytest.fixture

@@ -164,18 +164,12 @@ def samples() -> list[Path]:
     return sorted(path for path in SAMPLES.rglob("*.*") if path.name != "README.md") if SAMPLES.is_dir() else []
 
 
-UNLIKE_THE_REST = {
-    "unreadablemetadata.pdf": "pdf_damaged",
-    "corrupted.jpg": "image_damaged",
-    ".dwg": "no_preview_for_dwg",
-}
-
-
 @pytest.mark.skipif(not samples(), reason="no sample folder at hand")
 def test_every_real_file_has_its_outcome(treat, deriver: Deriver, tmp_path: Path) -> None:
+    outcomes = {name: outcome for names, outcome in zoo.SAMPLES for name in names}
     for path in samples():
         treated = treat(path.read_bytes())
-        expected = UNLIKE_THE_REST.get(path.name, UNLIKE_THE_REST.get(path.suffix, SHOWN))
+        expected = outcomes[str(path.relative_to(SAMPLES))]
         assert treated.outcome == expected, path
         if expected == SHOWN:
             made = deriver.page(tmp_path / "file", content_type=treated.content_type, folder=tmp_path, number=1)

@@ -11,14 +11,22 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from itertools import groupby
+from pathlib import Path
 
 import ezdxf
 import msgspec
 from tests.processing.pictures import noisy, save, scene
 
+from buildpeer.processing import dxf as drawing
+from buildpeer.processing import heif, pictures, unpacking
+from buildpeer.processing import ifc as model
+from buildpeer.processing import office as office_reader
+from buildpeer.processing.derive import MEMORY_BYTES
+
 # in pieces, so that no scanner takes this file for the test file itself
 EICAR = ("X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + "EICAR-STANDARD-ANTIVIRUS" + "-TEST-FILE!$H+H*").encode()
 TENTHS = range(1, 10)
+MIB, GIB = 1024 * 1024, 1024 * 1024 * 1024
 SHOWN = "shown"  # a preview and a thumbnail
 
 Bytes = Callable[[], bytes]
@@ -293,6 +301,16 @@ FORMATS = (
         cut=DAMAGED,
     ),
     Format(
+        name="HEIC",
+        content_type="image/heic",
+        icon="photo",
+        whole=Path(__file__).with_name("gradient.heic").read_bytes,  # 3,400 x 300; what we read HEIC with writes none
+        outcome=SHOWN,
+        gives="width, height",
+        pages="picture, tiles",
+        cut=DAMAGED,
+    ),
+    Format(
         name="PDF",
         content_type="application/pdf",
         icon="pdf",
@@ -439,6 +457,11 @@ BEASTS = (
     Beast("a Word file without its XML", lambda: docx(b"</w:t"), "office_damaged"),
     Beast("a JPEG with a ZIP behind it", lambda: jpeg() + packed(("a.txt", b"x")), SHOWN),
     Beast("a PDF with a ZIP behind it", lambda: pdf() + packed(("a.txt", b"x")), SHOWN),
+    Beast("a JPEG with EICAR in a ZIP behind it", lambda: jpeg() + packed(("a.com", EICAR)), "!infected"),
+    Beast("a PDF with EICAR in a ZIP behind it", lambda: pdf() + packed(("a.com", EICAR)), "!infected"),
+    Beast("a JPEG with a ZIP with a password behind it", lambda: jpeg() + encrypted_zip(), "!archive_encrypted"),
+    Beast("a JPEG with a ZIP's last bytes behind it", lambda: jpeg() + b"PK\x05\x06" + bytes(9), SHOWN),
+    Beast("a program with a ZIP behind it", lambda: b"MZ" + bytes(500) + packed(("a.com", EICAR)), "!infected"),
     Beast("a JPEG's first bytes before an SVG", lambda: b"\xff\xd8\xff<svg width='9'/>", "image_damaged"),
     Beast("an HTML page called .jpg", lambda: b"<html><script>alert(1)</script></html>", "no_preview_for_type"),
     Beast("a JPEG called .pdf", jpeg, SHOWN),
@@ -455,6 +478,68 @@ BEASTS = (
     Beast("EICAR in a PDF, packed", lambda: deflated_pdf(EICAR), "!infected"),
     Beast("EICAR in a PDF, as it is", lambda: pdf((b"/Type/EmbeddedFile", EICAR)), "!infected"),
     Beast("EICAR in a ZIP in a PDF", lambda: deflated_pdf(packed(("a.com", EICAR))), "!infected"),
+)
+
+
+# Files that the project doesn't carry, by folder and name
+SAMPLES = (
+    (
+        (
+            "photos/DSCN0010.jpg",
+            "photos/DSCN0012.jpg",
+            "photos/DSCN0021.jpg",
+            "photos/DSCN0025.jpg",
+            "photos/DSCN0040.jpg",
+            "photos/HMD_Nokia_8.3_5G.jpg",
+            "photos/canon_hdr_NO.jpg",
+            "photos/canon_hdr_YES.jpg",
+            "photos/iphone_hdr_NO.jpg",
+            "photos/iphone_hdr_YES.jpg",
+            "photos/jolla.jpg",
+            *(f"photos/{way}_{turn}.jpg" for way in ("landscape", "portrait") for turn in range(1, 9)),
+        ),
+        SHOWN,
+    ),
+    (("heic/HMD_Nokia_8.3_5G.heif", "heic/IMG_5195.HEIC", "heic/iphone_13_pro_max.HEIC"), SHOWN),
+    (
+        (
+            "pdf/GeoTopo-komprimiert.pdf",
+            "pdf/base64image.pdf",
+            "pdf/cmyk-image.pdf",
+            "pdf/pdflatex-4-pages.pdf",
+            "pdf/pdflatex-outline.pdf",
+            "pdf/with-attachment.pdf",
+        ),
+        SHOWN,
+    ),
+    (("pdf/unreadablemetadata.pdf",), "pdf_damaged"),
+    (
+        (
+            "drawings/5_us_states.dxf",
+            "drawings/dimension_in_block.dxf",
+            "drawings/hatches_2.dxf",
+            "drawings/text.dxf",
+            "drawings/viewport_frozen_layers.dxf",
+            "drawings/wipeout_door.dxf",
+        ),
+        SHOWN,
+    ),
+    (("drawings/807_1.dwg", "drawings/dim_linear_tutorial.dwg"), "no_preview_for_dwg"),
+    (
+        (
+            "broken/28-hex_value.jpg",
+            "broken/35-empty.jpg",
+            "broken/36-memory_error.jpg",
+            "broken/42_IndexError.jpg",
+            "broken/87_OSError.jpg",
+            "broken/duplicate_handles.dxf",
+            "broken/empty_icc.heic",
+            "broken/invalid_id.heic",
+            "broken/recover01.dxf",
+        ),
+        SHOWN,
+    ),
+    (("broken/corrupted.jpg",), "image_damaged"),
 )
 
 
@@ -475,7 +560,7 @@ languages.
 `pages`: what `GET /v1/documents/{document_id}/pages/{number}` makes when somebody first asks; tiles, when there is
 more to see than the picture of 1,600 px shows. Photos also give `captured_at`, `gps_at`, `latitude`, `longitude` and
 `camera` where their EXIF says so, whatever their format. Pictures come upright and in sRGB. `text` is what the search
-finds a file by. HEIC and HEIF are as AVIF.
+finds a file by. HEIF is as HEIC.
 
 """
 _CUT = """
@@ -490,21 +575,39 @@ _BEASTS = """
 With the embedded scanner; with clamd the same, where it knows the signature.
 
 """
-_LIMITS = """
+_LIMITS = f"""
 ## Limits
+
+Each is a number in the code, from which it is printed here.
 
 | of | limit | then |
 |---|---|---|
-| a picture | 200 million pixels, a TIFF 600 million | `image_too_large` |
-| one file's reading | 25 s, as much CPU, 2 GiB of address space | `parser_timeout`, `parser_crashed` |
-| a drawing (DXF) | 48 MB, 100,000 drawn entities, 15 s | `drawing_too_complex` |
-| a member of an archive | 200 MiB | locked: `archive_too_large` |
-| all members of an archive | 10,000, 1 GiB, over 32 MiB also 200 times the file | locked: `archive_too_large` |
-| archives within each other | 3 | locked: `archive_too_deep` |
+| a picture | {pictures.MAX_PIXELS:,} pixels, a TIFF {pictures.MAX_SCAN_PIXELS:,} | `image_too_large` |
+| one file's reading | 25 s, as much CPU, {MEMORY_BYTES // GIB} GiB of address space | \
+`parser_timeout`, `parser_crashed` |
+| a HEIC or AVIF | {heif.MAX_BYTES // MIB} MiB | `image_too_large` |
+| a drawing (DXF) | {drawing.MAX_BYTES // MIB} MiB, {drawing.MAX_ENTITIES:,} drawn entities, {drawing.TIME_S:.0f} s | \
+`drawing_too_complex` |
+| a model (IFC) | {model.MAX_BYTES // MIB} MiB | `model_too_complex` |
+| a part of an Office file | {office_reader.MAX_PART // MIB} MiB | `office_damaged` |
+| a member of an archive, a stream of a PDF | {unpacking.MAX_MEMBER // MIB} MiB | locked: `archive_too_large` |
+| all that lies within a file | {unpacking.MAX_MEMBERS:,} members, {unpacking.MAX_TOTAL // MIB} MiB, over \
+{unpacking.FREE_BYTES // MIB} MiB also {unpacking.MAX_RATIO} times the file | locked: `archive_too_large` |
+| archives within each other | {unpacking.MAX_DEPTH} | locked: `archive_too_deep` |
 
 Readers run in child processes that hold no credentials and are replaced after 200 files or any fault. On Linux the
 kernel refuses them every socket, every other program and every look into another process (a seccomp filter, which
 needs no root); where namespaces are allowed they have no network interface either.
+"""
+
+
+_SAMPLES = """
+## Real files
+
+Public samples of cameras, phones and programs (ianare/exif-samples, py-pdf/sample-files, mozman/ezdxf,
+bigcat88/pillow_heif), which the project doesn't carry: where they are at hand, a test takes every one of them through
+the pipeline.
+
 """
 
 
@@ -523,6 +626,7 @@ def page() -> str:
     ]
     cuts = [(f.name, "; ".join(f"{told(outcome)}{places}" for outcome, places in _runs(f.cut))) for f in FORMATS]
     beasts = [(beast.name, told(beast.outcome)) for beast in BEASTS]
+    samples = [(", ".join(f"`{name}`" for name in names), told(outcome)) for names, outcome in SAMPLES]
     return "".join(
         (
             _HEAD,
@@ -531,6 +635,8 @@ def page() -> str:
             _table(("format", "outcome"), cuts),
             _BEASTS,
             _table(("file", "outcome"), beasts),
+            _SAMPLES,
+            _table(("files", "outcome"), samples),
             _LIMITS,
         )
     )

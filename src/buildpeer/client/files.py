@@ -5,6 +5,7 @@ import mimetypes
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +38,7 @@ for _type, _suffix in (
 ):
     _TYPES.add_type(_type, _suffix)
 
+_FIRST_PHOTOS = datetime(1990, 1, 1, tzinfo=UTC)
 _LITTER = frozenset(("thumbs.db", "desktop.ini"))  # what Windows leaves in folders
 
 
@@ -95,6 +97,17 @@ def fingerprint(path: Path) -> Fingerprint:
         digest = hashlib.file_digest(file, "sha256")
         size = file.tell()
     return Fingerprint(size, before.st_mtime_ns, digest.hexdigest())
+
+
+def written_at(file: Fingerprint, *, now: datetime) -> datetime | None:
+    """When the file was written last, in this machine's zone: for a photo that was never touched, when it was taken.
+
+    None for what can't be: before 1990 (what unpacks old archives writes 1980), or later than `now`.
+    """
+    seconds = file.mtime_ns // 1_000_000_000
+    if not _FIRST_PHOTOS.timestamp() <= seconds <= now.timestamp():
+        return None
+    return datetime.fromtimestamp(seconds, UTC).astimezone()
 
 
 def read_as(path: Path, wanted: Fingerprint, start: int, size: int) -> bytes:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Coroutine, Generator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -359,6 +360,7 @@ def _declaration(item: Item) -> NewUpload:
         size_bytes=item.file.size,
         content_type=files.content_type_of(item.path),
         sha256=item.file.sha256,
+        captured_at=files.written_at(item.file, now=datetime.now(UTC)) if item.kind == "photo" else None,
     )
 
 

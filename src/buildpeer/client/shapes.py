@@ -51,8 +51,10 @@ class Project(msgspec.Struct, frozen=True):
     timezone: str = ""
 
 
-class NewUpload(msgspec.Struct, frozen=True):
-    """What is said of a file before it is sent: `upload_id` a UUIDv7 of ours, `sha256` in hex."""
+class NewUpload(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is said of a file before it is sent: `upload_id` a UUIDv7 of ours, `sha256` in hex, `captured_at` with its
+    zone.
+    """
 
     upload_id: str
     kind: str
@@ -60,6 +62,7 @@ class NewUpload(msgspec.Struct, frozen=True):
     size_bytes: int
     content_type: str
     sha256: str
+    captured_at: datetime | None = None
 
 
 class Parts(msgspec.Struct, frozen=True):

@@ -35,6 +35,8 @@ from buildpeer.modules.notifications import http as notifications
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.operations.http import OperationsController
 from buildpeer.modules.projects import http as projects
+from buildpeer.modules.reports import http as reports
+from buildpeer.modules.rfis.http import RfisController
 from buildpeer.modules.uploads.http import UploadsController
 from buildpeer.platform import clock, http, telemetry
 from buildpeer.platform.auth import Tokens
@@ -61,6 +63,8 @@ CONTROLLERS = (
     JobsController,
     UploadsController,
     DocumentsController,
+    *reports.CONTROLLERS,
+    RfisController,
     *notifications.CONTROLLERS,
     AuditController,
     OperationsController,

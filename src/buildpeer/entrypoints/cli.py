@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 from uuid import UUID
 
 import click
@@ -117,16 +118,47 @@ def rescan(since: str, rate: float, after: str) -> None:
 
 @main.command()
 @click.option("--kind", type=click.Choice(["plan", "photo", "report"]), help="Only files of this kind.")
-@click.option("--step", type=click.Choice(["preview"]), required=True, help="What to do again.")
+@click.option(
+    "--step",
+    type=click.Choice(["all", "preview", "media", "words"]),
+    default="all",
+    show_default=True,
+    help="What to renew: pictures; type, pixels, time and place; what files are found by.",
+)
 @click.option("--since", default="9999d", show_default=True, help="Files that became ready no longer ago: 30h, 90d.")
 @click.option("--rate", default=2.0, show_default=True, help="Files a second at most.")
 @click.option("--after", default="", help="Go on where an earlier one stopped.")
-def reprocess(kind: str | None, step: str, since: str, rate: float, after: str) -> None:
-    """Make the pictures of files that are ready anew. Takes the worker's settings."""
+def reprocess(
+    kind: str | None, step: Literal["all", "preview", "media", "words"], since: str, rate: float, after: str
+) -> None:
+    """Read files that are ready anew; what people have said of them stays. Takes the worker's settings."""
     from buildpeer.entrypoints.operators import ask_again
 
     settings = _settings("database_url")
-    asyncio.run(ask_again(settings, step="preview", kind=kind, since=since, rate=rate, after=after))
+    asyncio.run(ask_again(settings, step=step, kind=kind, since=since, rate=rate, after=after))
+
+
+@main.group()
+def quarantine() -> None:
+    """Files in which a scanner has found something. Takes the worker's settings."""
+
+
+@quarantine.command("list")
+def quarantine_list() -> None:
+    """Show which there are, and which of them somebody wants released."""
+    from buildpeer.entrypoints.operators import list_quarantined
+
+    asyncio.run(list_quarantined(_settings("database_url")))
+
+
+@quarantine.command("release")
+@click.argument("tenant", type=click.UUID)
+@click.argument("upload", type=click.UUID)
+def quarantine_release(tenant: UUID, upload: UUID) -> None:
+    """Have a file scanned again, and released if it is clean by now. Nothing else releases one."""
+    from buildpeer.entrypoints.operators import release
+
+    asyncio.run(release(_settings("database_url"), tenant, upload))
 
 
 @main.group()
@@ -234,6 +266,32 @@ def audit_check(bundle: Path, public_key: Path | None) -> None:
     from buildpeer.entrypoints.auditor import check
 
     sys.exit(0 if check(bundle, public_key) else 1)
+
+
+@main.group()
+def bitacora() -> None:
+    """Prove that an exported bitácora is as it was written and signed."""
+
+
+@bitacora.command("verify")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="JSON of GET /v1/audit/keys; without it, who exported it is not known.",
+)
+@click.option(
+    "--trail",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A JSON export of the audit trail, which must have every note as it is here.",
+)
+def bitacora_verify(file: Path, public_key: Path | None, trail: Path | None) -> None:
+    """Check a PDF, with no access to the system; exit code 1 if anything is wrong with it."""
+    from buildpeer.entrypoints.logbook import verify
+
+    lines, good = verify(file, public_key, trail)
+    print("\n".join(lines))
+    sys.exit(0 if good else 1)
 
 
 @main.command()

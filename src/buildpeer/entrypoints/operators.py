@@ -1,4 +1,4 @@
-"""What operators do at the terminal: dead letters, and steps done again."""
+"""What operators do at the terminal: dead letters, steps done again, and files that are locked away."""
 
 import contextlib
 import getpass
@@ -95,6 +95,37 @@ async def ask_again(settings: Settings, *, step: Again, kind: str | None, since:
     finally:
         queues.close()
     click.echo(f"{count} files asked for")
+
+
+async def list_quarantined(settings: Settings, *, console: Console | None = None) -> None:
+    """Print files that are locked away, and what was wanted of them."""
+    async with _database(settings) as db:
+        found = await operations.list_quarantined(db, after=None, limit=MOST_SHOWN)
+    table = Table(title=f"{len(found)} files" if found else "No file is locked away")
+    for name in ("tenant", "upload", "since", "found", "by", "release"):
+        table.add_column(name)
+    for each in found:
+        answer = (each.verdict or ("no answer" if each.ended_at else "asked")) if each.release_id else ""
+        order = f"{answer}, wanted by {each.wanted_by}" if answer else ""
+        since = f"{each.since:%Y-%m-%d %H:%M}"
+        table.add_row(str(each.tenant_id), str(each.upload_id), since, each.signature, each.scanner, order)
+    (console or Console()).print(table)
+
+
+async def release(settings: Settings, tenant_id: UUID, upload_id: UUID) -> None:
+    """Have a file scanned again and released if it is clean, in the name of who is signed in here.
+
+    Raises ClickException for what isn't locked away, or can't be scanned again.
+    """
+    by = f"terminal:{getpass.getuser()}"
+    async with _database(settings) as db:
+        try:
+            told = await operations.release(
+                db, verdicts=settings.verdicts, tenant_id=tenant_id, upload_id=upload_id, by=by
+            )
+        except Problem as exc:
+            raise click.ClickException(f"{upload_id}: {exc.detail('en')}") from exc
+    click.echo(f"scanned again: {upload_id}, wanted by {told.wanted_by}")
 
 
 def _read_age(text: str) -> timedelta:

@@ -6,12 +6,13 @@ import functools
 import itertools
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
 import msgspec
 import structlog
 
 from buildpeer import wiring
+from buildpeer.facts import PART_ASSEMBLED
 from buildpeer.modules.audit import service as audit
 from buildpeer.modules.documents.handlers import on_upload_ready
 from buildpeer.modules.identity import service as identity
@@ -22,6 +23,9 @@ from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.operations import service as operations
 from buildpeer.modules.projects import handlers as projects
 from buildpeer.modules.projects.service import importing
+from buildpeer.modules.reports.service import exporting as reports
+from buildpeer.modules.rfis import service as rfis
+from buildpeer.modules.rfis.handlers import on_import, on_log
 from buildpeer.modules.uploads import handlers
 from buildpeer.modules.uploads import service as uploads
 from buildpeer.platform import clock, telemetry
@@ -32,6 +36,7 @@ from buildpeer.platform.mail import Mailer
 from buildpeer.platform.messaging import SQS_BATCH, Message, Queues
 from buildpeer.platform.outbound import Outbound
 from buildpeer.platform.realtime import Wakeups
+from buildpeer.platform.signing import Signer
 from buildpeer.platform.storage import Storage
 
 RELAY_PAUSE_S = 0.05  # people wait for the log; for a message that is driven again nobody does
@@ -41,10 +46,11 @@ HEAR_PAUSE_S = 0.5
 BURSTS_PAUSE_S = 2.0
 DIGESTS_PAUSE_S = 10.0
 DELIVERIES_PAUSE_S = 0.5
-BULK_PAUSE_S = 0.5  # after a batch that wasn't full: in a kickoff the next one will be
+BULK_PAUSE_S = 1.0  # after a batch that wasn't full: in a kickoff the next one will be
 SWEEP_PAUSE_S = 5.0
 TRAIL_PAUSE_S = 1.0
 COLLECT_PAUSE_S = 30.0
+REMIND_PAUSE_S = 20.0
 ORDERS_PAUSE_S = 2.0
 JOBS_PAUSE_S = 0.5  # somebody waits for it
 EXPIRY_PAUSE_S = 300.0
@@ -54,10 +60,13 @@ _WAIT_S = 10
 _CONSUMERS = 2  # per status queue
 _JOBS_AT_ONCE = 2
 
-# Who does which kind of job.
+# Who does which kind of job; `_handlers` adds those that need a key.
 JOBS: Handlers = {
+    rfis.LOG: on_log,
+    rfis.IMPORT: on_import,
     importing.LOCATIONS: projects.on_locations_import,
     importing.PEOPLE: functools.partial(projects.on_people_import, invite=identity.invite_by_mail),
+    reports.DAILY_LOG: reports.print_log,
 }
 
 _log = structlog.get_logger()
@@ -65,7 +74,7 @@ _log = structlog.get_logger()
 
 async def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; a message under way that is cut off comes again."""
-    settings.require("database_url", "people_database_url", "valkey_url", "webhook_key")
+    settings.require("database_url", "people_database_url", "valkey_url", "audit_key", "webhook_key")
     telemetry.configure_logging(settings, process="worker")
     db = await Database.connect(settings.database_url)
     people_db = await Database.connect(settings.people_database_url, size=2 * _JOBS_AT_ONCE)
@@ -113,7 +122,12 @@ def _loops(
         if queue.step.function is None:
             for _ in range(_CONSUMERS):
                 yield _forever("consume", lambda queue=queue: consume(db, storage, queues, queue), pause_s=0)
-    yield _forever("relay_log", lambda: notifications.relay_log(db, wakeups), pause_s=RELAY_PAUSE_S)
+
+    async def relay_log() -> int:
+        await notifications.relay_log(db, wakeups)
+        return 0  # what comes in a rush is relayed together
+
+    yield _forever("relay_log", relay_log, pause_s=RELAY_PAUSE_S)
     yield _forever("relay_messages", lambda: notifications.relay_messages(db, queues), pause_s=MESSAGES_PAUSE_S)
     yield _forever(
         "sweep",
@@ -125,19 +139,27 @@ def _loops(
     dead = {queue.name: queue.dead_letters for queue in topology.queues}
     yield _forever("collect", lambda: operations.collect(db, queues, dead), pause_s=COLLECT_PAUSE_S)
     yield _forever("carry_out", lambda: operations.carry_out(db, queues), pause_s=ORDERS_PAUSE_S)
+    if settings.verdicts == "scan":
+        yield _forever("release", lambda: uploads.ask_scanner(db, queues), pause_s=ORDERS_PAUSE_S)
     yield _forever("erase", lambda: uploads.delete_erased(db, storage), pause_s=SWEEP_PAUSE_S)
     yield _forever("trail", lambda: identity.trail_failed_sign_ins(db), pause_s=TRAIL_PAUSE_S)
     yield _forever("seal", lambda: audit.seal(db, storage, bucket=settings.audit_bucket), pause_s=SEAL_PAUSE_S)
+    yield _forever("remind", lambda: rfis.remind(db, now=clock.now()), pause_s=REMIND_PAUSE_S)
     yield _forever("housekeeping", lambda: _keep_house(db), pause_s=HOUR_S)
+
+
+def _handlers(settings: Settings) -> Handlers:
+    return {**JOBS, reports.BITACORA: reports.print_bitacora(Signer(settings.audit_key))}
 
 
 def _jobs(
     settings: Settings, db: Database, people_db: Database, storage: Storage
 ) -> Iterator[Coroutine[None, None, None]]:
+    handlers = _handlers(settings)
     for _ in range(_JOBS_AT_ONCE):
         yield _forever(
             "jobs",
-            lambda: jobs.work(db, people_db, storage, JOBS, bucket=settings.derived_bucket, now=clock.now),
+            lambda: jobs.work(db, people_db, storage, handlers, bucket=settings.derived_bucket, now=clock.now),
             pause_s=JOBS_PAUSE_S,
         )
     yield _forever("expire_jobs", lambda: jobs.expire(db, storage, now=clock.now()), pause_s=EXPIRY_PAUSE_S)
@@ -159,7 +181,7 @@ def _notices(settings: Settings, db: Database, outbound: Outbound) -> Iterator[C
 
 
 async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.Queue) -> int:
-    """Take one batch of a status queue: each message is its own transaction, and one bad one fails alone.
+    """Take one batch of a status queue: together, or, when that fails, each by itself, so that one bad one fails alone.
 
     While it takes long, what waits for its turn is kept hidden from others.
     Raises what the database does while it is away: a message taken then would be counted as failed, and after five
@@ -167,13 +189,15 @@ async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.
     """
     await db.call("select")
     messages = await queues.receive(queue.name, wait_s=_WAIT_S)
-    done: list[Message] = []
     hidden_at = time.monotonic()
-    for place, message in enumerate(messages):
+    quick = [message for message in messages if PART_ASSEMBLED not in message.body]  # for a part, S3 is asked
+    done = quick if await _handled_together(db, storage, quick) else []
+    left = [message for message in messages if message not in done]
+    for place, message in enumerate(left):
         if time.monotonic() - hidden_at > queue.visibility_s / 2:
             await queues.delete(queue.name, done)
             done = []
-            await asyncio.gather(*(queues.hide(queue.name, m, seconds=queue.visibility_s) for m in messages[place:]))
+            await asyncio.gather(*(queues.hide(queue.name, m, seconds=queue.visibility_s) for m in left[place:]))
             hidden_at = time.monotonic()
         if await _handled(db, storage, queues, queue.name, message):
             done.append(message)
@@ -183,9 +207,21 @@ async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.
     return len(messages)
 
 
+async def _handled_together(db: Database, storage: Storage, messages: Sequence[Message]) -> bool:
+    if len(messages) < 2:
+        return False
+    try:
+        bodies = [message.body for message in messages]
+        await handlers.on_facts(db, storage, bodies, on_ready=on_upload_ready, now=clock.now())
+    except Exception as exc:  # whichever it was, it is told of when it is taken by itself
+        _log.info("batch_taken_apart", messages=len(messages), error=type(exc).__name__)
+        return False
+    return True
+
+
 async def _handled(db: Database, storage: Storage, queues: Queues, queue: str, message: Message) -> bool:
     try:
-        await handlers.on_fact(db, storage, message.body, on_ready=on_upload_ready, now=clock.now())
+        await handlers.on_facts(db, storage, [message.body], on_ready=on_upload_ready, now=clock.now())
     except (msgspec.ValidationError, msgspec.DecodeError, ValueError, KeyError) as exc:
         _log.error("fact_refused", queue=queue, message=message.id, error=str(exc))
     except Exception:

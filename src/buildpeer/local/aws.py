@@ -228,6 +228,7 @@ def policies(
         + give_up
         + drop_chunks
         + tidy
+        + _allow(["s3:GetObject"], [pictures])  # which stand on the papers that it prints
         + _allow(["s3:PutObject"], [f"arn:aws:s3:::{audit}/seals/*"])
         + _allow(["s3:PutObject", "s3:AbortMultipartUpload"], [f"arn:aws:s3:::{derived}/jobs/*"])  # what people ordered
         + consume(STATUS)

@@ -357,6 +357,7 @@ class Stack:
             found |= _prefixed(database_url=self.postgres.url(role, password), valkey_url=self.valkey.url)
         if process == "worker":
             found |= _prefixed(people_database_url=self.postgres.url(APP_ROLE, self.secrets.app_password))
+            found |= _prefixed(audit_key=self.secrets.audit_key)
         return found
 
     def _aws_settings(self) -> dict[str, str]:

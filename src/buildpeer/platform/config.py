@@ -38,7 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     operator_keys: str = (
         ""  # name:hash,…: who may call /v1/ops, and the SHA-256 (hex) of each one's key of 32 random bytes
     )
-    audit_key: str = ""  # signs exports of the audit trail: an Ed25519 private key, 32 bytes, base64
+    audit_key: str = ""  # signs exports of the audit trail and of bitácoras: an Ed25519 private key, 32 bytes, base64
     verdicts: Literal["scan", "guardduty"] = "scan"
     clamd: str = ""  # host:port or a socket's path; empty: the embedded scanner
     smtp_url: str = ""  # smtp://user:password@host:port; empty: mails wait

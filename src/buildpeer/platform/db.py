@@ -68,6 +68,7 @@ class Transaction:
         self._connection = connection
         self.scope = scope
         self.role: str | None = None
+        self._announced: list[dict[str, Any]] = []
 
     @property
     def tenant_id(self) -> UUID:
@@ -109,8 +110,15 @@ class Transaction:
             yield row
 
     async def announce(self, messages: Iterable["messaging.Outgoing"]) -> None:
-        """Leave messages in the outbox; they go out once this transaction has committed, in this order."""
-        rows = [{"tenant_id": self.tenant_id, **msgspec.to_builtins(message)} for message in messages]
+        """Leave messages in the outbox; they go out once this transaction has committed, in this order.
+
+        They are written together, at its end, or before it goes on for somebody else.
+        """
+        self._announced += [{"tenant_id": self.tenant_id, **msgspec.to_builtins(message)} for message in messages]
+
+    async def write_announced(self) -> None:
+        """Write what was announced so far; the transaction's end does, before it commits."""
+        rows, self._announced = self._announced, []
         if rows:
             await self.run(_OUTBOX, rows)
 
@@ -119,6 +127,7 @@ class Transaction:
 
         Raises Problem session_ended like the beginning of a transaction.
         """
+        await self.write_announced()
         begun = await self.one(
             _BEGIN,
             _text(scope.tenant_id),
@@ -180,6 +189,7 @@ class Database:
             tx = Transaction(connection, scope)
             await tx.serve(scope)
             yield tx
+            await tx.write_announced()
 
     @contextlib.asynccontextmanager
     async def across_tenants(self, request_id: str = "") -> AsyncGenerator[Transaction, None]:
@@ -189,6 +199,7 @@ class Database:
             if request_id:
                 await tx.serve(Scope(None, None, request_id))
             yield tx
+            await tx.write_announced()
 
     @contextlib.asynccontextmanager
     async def _begun(self) -> AsyncGenerator[Any, None]:

@@ -106,6 +106,6 @@ def _print(template: str, data: Any, letterhead: Letterhead, pictures: Mapping[s
         main = folder / "main.typ"
         main.write_text(f'#import "letterhead.typ": *\n{template}', encoding="utf-8")
         compiler = typst.Compiler(main, root=folder, font_paths=_FONTS, package_path=folder, package_cache_path=folder)
-        printed = compiler.compile(format="pdf", timestamp=letterhead.printed_at)
+        printed = compiler.compile(format="pdf", timestamp=letterhead.printed_at.replace(microsecond=0))
     assert isinstance(printed, bytes)  # noqa: S101 - one file, not one a page
     return printed

@@ -44,6 +44,11 @@ class Throttle:
         if count > limit.quota:
             raise _too_many(limit, left_s)
 
+    async def is_first(self, limit: Limit, key: str) -> bool:
+        """Count a comer by `key`: whether it is one of the first in its window, of whom the limit has so many."""
+        count, _ = await self._count(_name(limit, key), limit.window_s)
+        return count <= limit.quota
+
     async def attempt(self, proof: Callable[[], Awaitable[bool]], *counted: tuple[Limit, str]) -> bool:
         """Ask for a proof, and count it, by each limit and key, if it fails.
 

@@ -196,7 +196,10 @@ def searchable(text: str) -> str:
 
 def shown(text: object, *, most: int = 100) -> str:
     """A name that a file gives, as one line for people to read."""
-    return "".join(c if c.isprintable() else " " for c in str(text)).strip()[:most]
+    name = str(text)
+    if not name.isprintable():
+        name = "".join(c if c.isprintable() else " " for c in name)
+    return name.strip()[:most]
 
 
 def tell(media: Media, folder: Path) -> None:

@@ -1,19 +1,15 @@
-"""What a file's bytes are: their hash, and the type they show, whatever its name says.
+"""What a file's bytes are: the type they show, whatever its name says.
 
 Nothing is decoded here, only leading bytes compared, so it needs no child process.
 """
 
-import hashlib
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
 
 import puremagic
 
 from buildpeer.facts import Icon
 
-CHUNK = 1024 * 1024
 HEAD = 8192
 TAIL = 128 * 1024
 UNKNOWN = "application/octet-stream"
@@ -102,6 +98,7 @@ _FILM_BRANDS = ((b"crx ", CR3), (b"qt  ", QUICKTIME), (b"3g", THREE_GP), (b"mp4"
 # the member that makes a ZIP an Office file (ECMA-376 part 2)
 _OFFICE_PARTS = ((b"word/document.xml", DOCX), (b"xl/workbook.xml", XLSX), (b"ppt/presentation.xml", PPTX))
 _TAR_AT = 257
+_ZIP_END, _ZIP_END_BYTES = b"PK\x05\x06", 22 + 65_535  # with the longest comment (APPNOTE 4.3.16)
 _AUTOCADS = {
     "AC1009": "R12",
     "AC1012": "R13",
@@ -127,21 +124,6 @@ _ICONS: dict[str, Icon] = {
 }
 
 
-def copy_and_hash(chunks: Iterable[bytes], to: IO[bytes]) -> str:
-    """Write the chunks and return the SHA-256 (hex) of all of them."""
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-        to.write(chunk)
-    return digest.hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 (hex) of a file's bytes, read in pieces; raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def content_type_of(path: Path) -> str:
     """The media type that the leading bytes show, `application/octet-stream` when they show none.
 
@@ -160,6 +142,16 @@ def content_type(head: bytes) -> str:
     """See content_type_of, for the first 8 KiB of a file."""
     kind = _known(head) or _guess(head)
     return (_office(head) or kind) if kind == ZIP else kind
+
+
+def ends_as_zip(path: Path) -> bool:
+    """Whether a file's last bytes may be the end of a ZIP, whatever its first ones are: who opens a ZIP begins there.
+
+    Raises OSError.
+    """
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _ZIP_END_BYTES))
+        return _ZIP_END in file.read()
 
 
 def icon_of(content_type: str) -> Icon:

@@ -8,7 +8,6 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 from xml.etree import ElementTree as ET
 
 from buildpeer.facts import Media
@@ -84,11 +83,12 @@ def _text(archive: zipfile.ZipFile, content_type: str) -> str:
 
 
 def _elements(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[str, str]]:
-    """Name and text of each element of a part, in the order in which they end, none of them kept.
+    """Name of each element of a part, in the order in which they end, and the text right before that; no tree is built.
 
     Raises _DamagedError, and what zipfile and the parser raise.
     """
-    parser, opened, read = ET.XMLPullParser(("start", "end")), list[ET.Element](), 0  # see above
+    told, read = _Told(), 0
+    parser = ET.XMLParser(target=told)  # noqa: S314 # see above
     with archive.open(part) as file:
         while chunk := file.read(CHUNK):
             if read == 0 and _DOCTYPE.search(chunk):
@@ -97,13 +97,30 @@ def _elements(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[str, str]]:
             if read > MAX_PART:
                 raise _DamagedError
             parser.feed(chunk)
-            for event, element in cast("Iterator[tuple[str, ET.Element]]", parser.read_events()):
-                if event == "start":
-                    opened.append(element)
-                    continue
-                opened.pop()
-                yield element.tag.rpartition("}")[2], element.text or ""
-                element.clear()
-                if opened:
-                    opened[-1].remove(element)
+            yield from told.ended
+            told.ended.clear()
     parser.close()
+
+
+class _Told:
+    """Takes down what the parser meets."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[str, str]] = []
+        self._text: list[str] = []
+        self._names: dict[str, str] = {}
+
+    def data(self, text: str) -> None:
+        """Text, or a piece of one."""
+        self._text.append(text)
+
+    def end(self, tag: str) -> None:
+        """An element ends; `tag` is `{namespace}name`."""
+        name = self._names.get(tag)
+        if name is None:
+            name = self._names[tag] = tag.rpartition("}")[2]
+        self.ended.append((name, "".join(self._text)))
+        self._text.clear()
+
+    def close(self) -> None:
+        """The part ends."""

@@ -22,7 +22,7 @@ import yara_x
 
 from buildpeer.facts import Verdict
 from buildpeer.processing.children import Child, ChildCrashedError, ChildTimeoutError, Limits, minimal_env
-from buildpeer.processing.identify import OLE, PDF, content_type_of
+from buildpeer.processing.identify import OLE, PDF, content_type_of, ends_as_zip
 from buildpeer.processing.unpacking import CLOSED, UNPACKED, Request, Within
 
 CHUNK = 64 * 1024
@@ -109,7 +109,7 @@ class DeepScanner:
 
     def _is_deep(self, path: Path) -> bool:
         kind = content_type_of(path)
-        return kind in (OLE, *UNPACKED, *CLOSED) or (kind == PDF and bool(self._rules))
+        return kind in (OLE, *UNPACKED, *CLOSED) or (kind == PDF and bool(self._rules)) or ends_as_zip(path)
 
     def _look(self, path: Path, timeout_s: float) -> Within:
         with tempfile.TemporaryDirectory(prefix="buildpeer-within-") as folder:

@@ -55,7 +55,7 @@ CLOSED = (RAR, SEVEN_ZIP, GZIP, BZIP2, XZ, ZSTD, TAR, CAB)  # archives that nobo
 _OFFICE_PASSWORD = "EncryptedPackage".encode("utf-16-le")  # a stream's name in what Office then wraps its file into
 _CHUNK = 256 * 1024
 _ENCRYPTED_FLAG = 0x1
-_STREAM = re.compile(rb"stream\r?\n")
+_STREAM = re.compile(rb"stream(?:\r\n?|\n)")
 _DICTIONARY = 2048  # bytes before a stream that may say what it is
 
 
@@ -107,11 +107,11 @@ class _Look:
         kind = content_type_of(path)
         if kind in CLOSED:
             raise _RefusedError(UNKNOWN)
-        if kind in UNPACKED:
+        if kind in UNPACKED or zipfile.is_zipfile(path):  # one may hang on a photo, and be opened by another name
             if depth == MAX_DEPTH:
                 raise _RefusedError(TOO_DEEP)
             self._into_zip(path, depth)
-        elif kind == OLE:
+        if kind == OLE:
             _refuse_password(path)
         elif kind == PDF and self._rules is not None:
             self._into_pdf(path, depth)
@@ -126,7 +126,9 @@ class _Look:
                     if member.file_size > MAX_MEMBER:
                         raise _RefusedError(TOO_LARGE)
                     with archive.open(member) as packed:
-                        self._look_at(iter(lambda: packed.read(_CHUNK), b""), depth)  # read up here
+                        size = self._look_at(iter(lambda: packed.read(_CHUNK), b""), depth)  # read up here
+                    if size != member.file_size:  # others might read on for as long as it says
+                        raise _RefusedError(DAMAGED)
         except ZIP_FAULTS as exc:
             raise _RefusedError(DAMAGED) from exc
 
@@ -134,23 +136,26 @@ class _Look:
         """Whatever a PDF holds besides pictures: an attachment lies there as a stream of its own, packed or not."""
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             for found in _STREAM.finditer(content):
+                if content[max(0, found.start() - 3) : found.start()] == b"end":  # a look back would cost re its speed
+                    continue
                 start, end = found.end(), content.find(b"endstream", found.end())
                 about = content[max(0, found.start() - _DICTIONARY) : found.start()].rpartition(b"obj")[2]
                 if end > start and (b"/Image" not in about or b"/EmbeddedFile" in about):
                     packed = b"FlateDecode" in about or b"/Fl" in about
                     self._look_at(_inflated(content, start, end) if packed else _pieces(content, start, end), depth)
 
-    def _look_at(self, content: Iterator[bytes], depth: int) -> None:
+    def _look_at(self, content: Iterator[bytes], depth: int) -> int:
         self._members += 1
         if self._members > MAX_MEMBERS:
             raise _RefusedError(TOO_LARGE)
         with NamedTemporaryFile(dir=self._folder) as file:
-            self._spool(content, file)
+            size = self._spool(content, file)
             path = Path(file.name)
             self._scan(path)
             self.into(path, depth=depth + 1)
+        return size
 
-    def _spool(self, content: Iterator[bytes], to: IO[bytes]) -> None:
+    def _spool(self, content: Iterator[bytes], to: IO[bytes]) -> int:
         size = 0
         for piece in content:
             size += len(piece)
@@ -159,6 +164,7 @@ class _Look:
                 raise _RefusedError(TOO_LARGE)
             to.write(piece)
         to.flush()
+        return size
 
     def _scan(self, path: Path) -> None:
         if self._rules is None or not path.stat().st_size:

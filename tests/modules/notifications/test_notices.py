@@ -49,7 +49,7 @@ async def test_each_fact_is_told_to_those_whom_it_concerns_and_who_may_see_it(
         document(),
         document(),
     )
-    secret = rfi(manager.person_id, worker.person_id, number=9)
+    secret = rfi(colleague.person_id, worker.person_id, number=9)
     secret[1]["only_for"] = [str(worker.person_id)]
     await desk.announce(company, secret)
     await desk.hear()

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import yaml
 from click.testing import CliRunner
+from tests.architecture.test_isolation import add_job, add_rfi, furnish, write_logs
 from tests.conftest import Clients, Company
 from tests.modules.tenants.conftest import silent
 from tests.modules.uploads.arriving import arrive, open_files
@@ -83,6 +84,14 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
     await admin.execute(
         "insert into event_log select $1, coalesce(max(position), 0) + 1, $2, 'test', '{}', now() from event_log",
         *(company.tenant_id, company.tower),
+    )
+    await write_logs(admin, company, company.tower, field.person_id, name="a")
+    await furnish(admin, company, company.tower, UUID(file["upload_id"]), name="obra")
+    await add_job(admin, owner, company.tower)
+    await add_rfi(admin, company.tenant_id, company.tower, owner.person_id)
+    await admin.execute(
+        "insert into releases (tenant_id, release_id, upload_id, wanted_by) values ($1, $2, $3, 'ops')",
+        *(company.tenant_id, uuid4(), UUID(file["upload_id"])),
     )
     return {"owner": owner, "left": left, "field": field, "content": content, "file": file}
 

@@ -62,7 +62,7 @@ async def tell(worker_db: Database, company: Company, upload: dict[str, Any], ve
     }
     storage: Any = None  # is asked only when a part was joined
     for kind in kinds:
-        await handlers.on_fact(worker_db, storage, message(*said[kind]), on_ready=on_upload_ready, now=clock.now())
+        await handlers.on_facts(worker_db, storage, [message(*said[kind])], on_ready=on_upload_ready, now=clock.now())
 
 
 async def arrive(

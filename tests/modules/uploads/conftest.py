@@ -120,7 +120,7 @@ class House:
         for fact in announced:
             event = facts.event(facts.SOURCE_ASSEMBLE, facts.PART_ASSEMBLED, fact)
             body = msgspec.json.encode({"id": "x", **event}).decode()
-            await handlers.on_fact(self.db, self.storage, body, on_ready=on_upload_ready, now=clock.now())
+            await handlers.on_facts(self.db, self.storage, [body], on_ready=on_upload_ready, now=clock.now())
 
     async def join(self, file: File) -> list[str]:
         """Everything that was asked for, once through; returns the outcomes."""

@@ -75,7 +75,7 @@ def as_message(source: str, kind: str, detail: Any) -> str:
 async def tell(db: Database, *messages: str) -> None:
     storage: Any = None  # none of these facts has S3 asked
     for message in messages:
-        await handlers.on_fact(db, storage, message, on_ready=on_upload_ready, now=clock.now())
+        await handlers.on_facts(db, storage, [message], on_ready=on_upload_ready, now=clock.now())
 
 
 async def announced(admin: asyncpg.Connection, upload: Upload) -> list[str]:

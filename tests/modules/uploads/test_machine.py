@@ -268,8 +268,8 @@ class Machine(RuleBasedStateMachine):
         derived = facts.FileDerived(facts.Bucket(UPLOADS), thing, hashlib.sha256(stored).hexdigest(), "application/pdf")
         known = {"version_id": held.version_id, "verdict": "clean", "scanner": "x", "derived": derived}
         place = Place(row.lane, row.tenant_id, row.upload_id)
-        named: Any = {"bucket": UPLOADS, "place": place, "facts": known, "on_ready": on_upload_ready}
-        self.wait(service.learn(self.world.house.db, **named, now=self.now))
+        told = [service.Told(UPLOADS, place, known)]
+        self.wait(service.learn(self.world.house.db, told, on_ready=on_upload_ready, now=self.now))
         life.lost = False
 
     @precondition(lambda self: len(self.lives) > 1)

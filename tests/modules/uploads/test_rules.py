@@ -103,12 +103,16 @@ def test_a_ready_file_is_locked_away_when_something_is_found_in_it_later() -> No
     assert rules.learn(found, **CLEAN) is found
 
 
-def test_new_pictures_of_a_ready_file_are_taken_if_they_are_of_its_bytes() -> None:
+def test_what_is_derived_of_a_ready_file_is_renewed_if_that_was_asked_for_and_is_of_its_bytes() -> None:
     ready = rules.learn(rules.learn(upload(), **CLEAN), **DERIVED)
-    better = rules.learn(ready, derived=derived(reason="image_damaged"))
-    assert (better.state, better.reason) == ("ready", "image_damaged")
-    other = msgspec.structs.replace(derived(reason="image_damaged"), sha256="00" * 32)
-    assert rules.learn(ready, derived=other) is ready
+    better = derived(reason="image_damaged")
+    assert rules.learn(ready, derived=better) is ready  # the first word, late
+    renewed = rules.learn(ready, derived=better, renews="all", text="Losa")
+    assert (renewed.state, renewed.reason, renewed.text) == ("ready", "image_damaged", "Losa")
+    other = msgspec.structs.replace(better, sha256="00" * 32)
+    assert rules.learn(ready, derived=other, renews="all") is ready
+    again = rules.learn(rules.learn(upload(), **CLEAN), **DERIVED, renews="all")  # asked for before it was ready
+    assert again.state == "ready"
 
 
 def test_a_fact_that_is_known_already_gives_the_same_object_back() -> None:

@@ -1,6 +1,6 @@
 """What functions do with AWS: fetch a version, keep a picture, read chunks and write parts, announce a fact."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -14,8 +14,8 @@ from buildpeer.entrypoints.functions.batch import GoneError, Location
 from buildpeer.platform.aws import client
 from buildpeer.platform.config import Settings
 from buildpeer.platform.telemetry import configure_logging
-from buildpeer.processing.identify import CHUNK, copy_and_hash
 
+_CHUNK = 1024 * 1024
 _GONE = ("NoSuchKey", "NoSuchVersion", "404")
 _FOREVER = "private, max-age=31536000, immutable"  # what is made of a version never changes
 
@@ -25,11 +25,10 @@ class PublishError(RuntimeError):
 
 
 class Fetched(msgspec.Struct, frozen=True):
-    """An object version that lies in a local file now; `sha256` (hex) is that of the bytes read."""
+    """An object version that lies in a local file now."""
 
     bucket: facts.Bucket
     object: facts.Object
-    sha256: str
 
 
 class Aws:
@@ -40,8 +39,8 @@ class Aws:
         self._s3 = client("s3", settings)
         self._events = client("events", settings)
 
-    def fetch(self, location: Location, to: Path) -> Fetched:
-        """Stream exactly that version into a file.
+    def fetch(self, location: Location, to: Path, *, read: Callable[[bytes], object] | None = None) -> Fetched:
+        """Stream exactly that version into a file; `read`, a hash say, is given each piece too.
 
         Raises GoneError when it isn't there any more, and botocore's errors.
         """
@@ -54,7 +53,10 @@ class Aws:
             raise
         # its own context manager hands out the raw stream, which takes an early end for the end
         with closing(found["Body"]) as body, to.open("wb") as file:
-            sha256 = copy_and_hash(body.iter_chunks(CHUNK), file)
+            for piece in body.iter_chunks(_CHUNK):
+                file.write(piece)
+                if read:
+                    read(piece)
         return Fetched(
             facts.Bucket(location.bucket),
             facts.Object(
@@ -63,7 +65,6 @@ class Aws:
                 etag=found["ETag"].strip('"'),
                 version_id=location.version_id or found.get("VersionId", ""),
             ),
-            sha256,
         )
 
     def keep(self, path: Path, *, key: str, content_type: str) -> None:

@@ -80,6 +80,9 @@ def location_of(event: Event) -> Location:
             case (facts.SOURCE_S3, facts.OBJECT_CREATED) | (facts.SOURCE_UPLOADS, facts.RESCAN_WANTED):
                 created = msgspec.json.decode(event.detail, type=facts.ObjectCreated)
                 return _location(created.bucket, created.object, clean=None)
+            case facts.SOURCE_UPLOADS, facts.DERIVE_WANTED:
+                renewed = msgspec.json.decode(event.detail, type=facts.DeriveWanted)
+                return _location(renewed.bucket, renewed.object, clean=True)
             case facts.SOURCE_SCAN, facts.FILE_SCANNED:
                 scanned = msgspec.json.decode(event.detail, type=facts.FileScanned)
                 return _location(scanned.bucket, scanned.object, clean=scanned.verdict == "clean")

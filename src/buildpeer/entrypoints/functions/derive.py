@@ -1,12 +1,14 @@
 """The function derive: a clean verdict in, pictures into the derived bucket, "File Derived" out.
 
+Or "Derive Wanted" in, for the same once more.
 Or "Page Wanted" in, the page's picture and tiles into the derived bucket, and at last the word that they are there.
 """
 
+import hashlib
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -37,11 +39,11 @@ def derive(event: Event, location: Location) -> str:
     if not location.clean:
         return "not_clean"
     with tempfile.TemporaryDirectory(prefix="buildpeer-derive-") as folder:
-        path = Path(folder, "file")
-        fetched = aws().fetch(location, path)
+        path, digest = Path(folder, "file"), hashlib.sha256()
+        fetched = aws().fetch(location, path, read=digest.update)
         content_type = content_type_of(path)
         derived = _deriver().derive(path, content_type=content_type, folder=Path(folder))
-        fact = _keep(fetched, content_type, derived, Path(folder))
+        fact = _keep(fetched, content_type, derived, Path(folder), sha256=digest.hexdigest(), renews=_renews(event))
     aws().announce(fact, source=facts.SOURCE_DERIVE, detail_type=facts.FILE_DERIVED)
     return derived.reason or "derived"
 
@@ -73,11 +75,24 @@ def make_page(event: Event, location: Location) -> str:
     return made.reason or "page"
 
 
-def _keep(fetched: Fetched, content_type: str, derived: Derived, folder: Path) -> facts.FileDerived:
+def _renews(event: Event) -> facts.Renewal | Literal[""]:
+    wanted = event.detail_type == facts.DERIVE_WANTED
+    return msgspec.json.decode(event.detail, type=facts.DeriveWanted).renews if wanted else ""
+
+
+def _keep(
+    fetched: Fetched,
+    content_type: str,
+    derived: Derived,
+    folder: Path,
+    *,
+    sha256: str,
+    renews: facts.Renewal | Literal[""],
+) -> facts.FileDerived:
     return facts.FileDerived(
         bucket=fetched.bucket,
         object=fetched.object,
-        sha256=fetched.sha256,
+        sha256=sha256,
         content_type=content_type,
         media=derived.media,
         thumbnail=_keep_picture(fetched.object, derived.thumbnail, folder / THUMBNAIL),
@@ -85,6 +100,7 @@ def _keep(fetched: Fetched, content_type: str, derived: Derived, folder: Path) -
         reason=derived.reason,
         icon=icon_of(content_type),
         text=derived.text,
+        renews=renews,
     )
 
 

@@ -10,6 +10,7 @@ from buildpeer.platform.messaging import LOG, Outgoing
 ADDED = "document.added"
 ERASED = "document.erased"
 RENEWED = "document.renewed"
+RETURNED = "document.returned"
 WITHDRAWN = "document.withdrawn"
 
 
@@ -48,3 +49,8 @@ def renewed(news: DocumentNews) -> Outgoing:
 def withdrawn(news: DocumentNews) -> Outgoing:
     """The announcement that a document is locked away: a scanner has found something in it after all."""
     return Outgoing(LOG, WITHDRAWN, {"version": 1, "document": news}, news.project_id)
+
+
+def returned(news: DocumentNews) -> Outgoing:
+    """The announcement that a document which was locked away is back: there was nothing in it."""
+    return Outgoing(LOG, RETURNED, {"version": 1, "document": news}, news.project_id)

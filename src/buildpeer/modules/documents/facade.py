@@ -1,11 +1,31 @@
 """What other modules may ask of documents."""
 
 from collections.abc import Collection
+from datetime import datetime
 from uuid import UUID
 
-from buildpeer.modules.documents import store
+import msgspec
+
+from buildpeer.facts import Rendition
+from buildpeer.modules.documents.store import documents as store
 from buildpeer.platform.db import Transaction
 from buildpeer.platform.errors import Problem
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """A document that something refers to: its name, the hash of its bytes, when it was taken, its pictures."""
+
+    document_id: UUID
+    name: str
+    sha256: bytes
+    captured_at: datetime | None
+    thumbnail: Rendition | None
+    preview: Rendition | None
+
+
+async def described(tx: Transaction, document_ids: Collection[UUID]) -> list[Described]:
+    """Those of these documents that are still there, and that the caller may see."""
+    return await store.described(tx, document_ids, Described) if document_ids else []
 
 
 async def check_attachable(tx: Transaction, project_id: UUID, document_ids: Collection[UUID]) -> None:

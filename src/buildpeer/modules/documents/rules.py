@@ -8,9 +8,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from buildpeer.facts import Media
+from buildpeer.platform.limits import Limit
 
 CapturedFrom = Literal["camera", "gps", "client", "project"]
 LocatedFrom = Literal["camera", "client"]
+
+PAGE_ORDERS = Limit("page-orders", quota=1, window_s=60)  # of one page: longer than one takes to be made
 
 _QUARTER = timedelta(minutes=15)  # every zone of today is so many of them from UTC
 _FARTHEST = timedelta(hours=14)

@@ -18,6 +18,11 @@ def permit(tx: Transaction, tool: Tool, level: Level) -> None:
     rules.permit(tx.role, tool, level)
 
 
+def level(tx: Transaction, tool: Tool) -> Level:
+    """What the caller may do with a tool, as things stand now."""
+    return rules.level_of(tx.role, tool)
+
+
 def may_send(role: str | None) -> bool:
     """Whether somebody of this role may send files."""
     return rules.level_of(role, "files") in ("standard", "admin")
@@ -26,6 +31,11 @@ def may_send(role: str | None) -> bool:
 def tools_seen_by(role: str | None) -> frozenset[Tool]:
     """The tools that somebody of this role may at least see."""
     return frozenset(tool for tool in rules.TOOLS if rules.level_of(role, tool) != "none")
+
+
+def may(tx: Transaction, tool: Tool, level: Level) -> bool:
+    """Whether the caller may use a tool at this level."""
+    return rules.holds(tx.role, tool, level)
 
 
 def check_email(email: str) -> str:

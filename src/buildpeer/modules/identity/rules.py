@@ -31,7 +31,7 @@ PERMISSIONS: dict[Tool, tuple[Level, Level, Level, Level, Level]] = {
     "audit": ("read", "read", "none", "none", "none"),
     "projects": ("admin", "admin", "read", "read", "read"),
     "files": ("admin", "admin", "standard", "read", "standard"),
-    "daily_logs": ("admin", "admin", "standard", "read", "standard"),
+    "daily_logs": ("admin", "admin", "admin", "none", "standard"),
     "rfis": ("admin", "admin", "standard", "none", "standard"),
     "reports": ("admin", "admin", "standard", "read", "none"),
     "budgets": ("admin", "standard", "read", "none", "none"),
@@ -86,12 +86,17 @@ def permissions_of(role: str) -> dict[Tool, Level]:
     return {tool: level_of(role, tool) for tool in TOOLS}
 
 
+def holds(role: str | None, tool: Tool, level: Level) -> bool:
+    """Whether a role may use a tool at this level."""
+    return LEVELS.index(level_of(role, tool)) >= LEVELS.index(level)
+
+
 def permit(role: str | None, tool: Tool, level: Level) -> None:
     """Raises Problem not_found where the role may not even see the tool, not_allowed where it may, but not do this."""
     held = level_of(role, tool)
     if held == "none":
         raise Problem("not_found")
-    if LEVELS.index(held) < LEVELS.index(level):
+    if not holds(role, tool, level):
         raise Problem("not_allowed")
 
 

@@ -116,8 +116,8 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/32")  # both prefixes for addresses of 
 class Happening(msgspec.Struct, frozen=True, kw_only=True):
     """Something to tell: one event, or a whole burst, whose `position` is its last one's.
 
-    `people` are those whom it names, None where nobody outside of `only_for` may hear of it; `facts` say what it is
-    about, of a burst the first one's; `ids` which things, the first hundred.
+    `people` are those whom it names; of these only who is in `only_for`, where there is one, and managers may hear of
+    it. `facts` say what it is about, of a burst the first one's; `ids` which things, the first hundred.
     """
 
     topic: str
@@ -218,7 +218,7 @@ def recipients(happening: Happening, members: Iterable[Member]) -> list[UUID]:
         for member in members
         if (member.person_id in named or ("managers" in topic.told and _manages(member)))
         and member.person_id != happening.by
-        and (happening.only_for is None or member.person_id in happening.only_for)
+        and (happening.only_for is None or _manages(member) or member.person_id in happening.only_for)
         and _sees(member, happening.project_id, topic)
     ]
 

@@ -177,7 +177,8 @@ on conflict do nothing
 ADD_DELIVERIES = """
 insert into webhook_deliveries (tenant_id, endpoint_id, message_id, occurred_at, state, due_at)
 select $1, e.endpoint_id, m.message_id, m.occurred_at,
-  case when e.disabled_at is null then 'waiting' else 'failed' end, case when e.disabled_at is null then $3::timestamptz end
+  case when e.disabled_at is null then 'waiting' else 'failed' end,
+  case when e.disabled_at is null then $3::timestamptz end
 from webhook_messages m join webhook_endpoints e on e.tenant_id = m.tenant_id
 where m.tenant_id = $1 and m.message_id = any ($2) and (e.types = '{}' or m.type = any (e.types))
 on conflict do nothing

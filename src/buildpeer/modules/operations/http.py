@@ -10,6 +10,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from buildpeer import wiring
 from buildpeer.modules.operations import service
 from buildpeer.modules.operations.store import DeadLetter
+from buildpeer.modules.uploads.facade import Quarantined
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
     Cursor,
@@ -79,6 +80,33 @@ class OperationsController(Controller):
     async def redrive_all(self, data: JSONBody[Redrive], operator: OperatorDep, db: DatabaseDep) -> Ordered:
         """Every open letter of a queue."""
         return Ordered(await service.order_all(db, queue=data.queue, verb="redrive", by=operator))
+
+    @get("/quarantine", summary="Files that are locked away")
+    async def list_quarantined(
+        self, *, operator: OperatorDep, db: DatabaseDep, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
+    ) -> Page[Quarantined]:
+        """Those in which a scanner has found something, of all companies, and who wants which released."""
+        found = await service.list_quarantined(db, after=read_cursor(cursor, tuple[UUID, UUID]), limit=limit + 1)
+        return page(list(found), limit, lambda each: [each.tenant_id, each.upload_id])
+
+    @post(
+        "/quarantine/{tenant_id:uuid}/{upload_id:uuid}/release",
+        summary="Release it if it is clean by now",
+        status_code=202,
+    )
+    async def release(
+        self,
+        *,
+        tenant_id: FromPath[UUID],
+        upload_id: FromPath[UUID],
+        operator: OperatorDep,
+        db: DatabaseDep,
+        settings: SettingsDep,
+    ) -> Quarantined:
+        """It is scanned once more. Only a clean verdict on that very order releases it."""
+        return await service.release(
+            db, verdicts=settings.verdicts, tenant_id=tenant_id, upload_id=upload_id, by=operator
+        )
 
     @get("/metrics", summary="What an alarm looks at", media_type=MediaType.TEXT)
     async def metrics(self, operator: OperatorDep, db: DatabaseDep, settings: SettingsDep, now: NowDep) -> str:

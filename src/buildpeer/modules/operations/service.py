@@ -1,4 +1,4 @@
-"""Dead letters: collected, looked at, sent again or dropped.
+"""Dead letters: collected, looked at, sent again or dropped. And files that are locked away, maybe for nothing.
 
 The worker takes them out of the dead-letter queues into a table, where nothing hides and nothing expires, and carries
 out what people order there. Only it may put anything on a queue: whoever could would be believed.
@@ -13,6 +13,7 @@ import structlog
 from buildpeer.modules.audit import facade as audit
 from buildpeer.modules.operations import store
 from buildpeer.modules.operations.store import DeadLetter, Order, Verb
+from buildpeer.modules.uploads import facade as uploads
 from buildpeer.platform.db import Database
 from buildpeer.platform.errors import Problem
 from buildpeer.platform.messaging import SQS_BATCH, Queues
@@ -80,6 +81,24 @@ async def order(db: Database, *, letter_id: UUID, verb: Verb, by: str) -> DeadLe
 async def order_all(db: Database, *, queue: str, verb: Verb, by: str) -> int:
     """The same for every open letter of a queue; returns how many that was new to."""
     return await store.order(db, queue=queue, letter_id=None, verb=verb, by=by)
+
+
+async def list_quarantined(
+    db: Database, *, after: tuple[UUID, UUID] | None, limit: int
+) -> Sequence[uploads.Quarantined]:
+    """Files of all companies that are locked away, by ids only, after (tenant, upload)."""
+    return await uploads.list_quarantined(db, after=after, limit=limit)
+
+
+async def release(db: Database, *, verdicts: str, tenant_id: UUID, upload_id: UUID, by: str) -> uploads.Quarantined:
+    """Have a file that is locked away scanned again: it is released if the scanner calls it clean then, and only then.
+
+    `verdicts` is the setting of that name. Raises Problem not_found for what isn't locked away, and where GuardDuty
+    gives the verdicts, whom we can't ask.
+    """
+    if verdicts != "scan":
+        raise Problem("not_found", "GuardDuty gives the verdicts here, and can't be asked for one")
+    return await uploads.order_release(db, tenant_id=tenant_id, upload_id=upload_id, by=by)
 
 
 async def count(db: Database) -> dict[str, int]:

@@ -66,9 +66,21 @@ async def check_references(
         raise Problem("reference_unknown", field=missing)
 
 
+async def names_of(
+    tx: Transaction, *, locations: Collection[UUID], trades: Collection[UUID], companies: Collection[UUID]
+) -> dict[UUID, str]:
+    """What places, trades and companies that the caller may see are called."""
+    return await store.names(tx, locations=locations, trades=trades, companies=companies)
+
+
 async def companies_of(tx: Transaction, project_id: UUID, people: Collection[UUID]) -> Mapping[UUID, UUID]:
     """For which company of the project each of these people works; who works for the tenant itself is left out."""
     return await store.companies_of(tx, project_id, people)
+
+
+async def locations_in(tx: Transaction, project_id: UUID, location_id: UUID) -> Collection[UUID]:
+    """A place of a project and all that lies in it; nothing for one that the project doesn't have."""
+    return await store.locations_in(tx, project_id, location_id)
 
 
 async def calendar_of(tx: Transaction, project_id: UUID) -> Calendar:

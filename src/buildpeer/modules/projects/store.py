@@ -20,6 +20,11 @@ ACCESS = """
 select project_id, code, name, timezone, currency, country, archived_at is not null as archived from projects
 where tenant_id = $1 and project_id = $2
 """
+NAMES = """
+select location_id as id, name from locations where tenant_id = $1 and location_id = any ($2::uuid[])
+union all select trade_id, name from trades where tenant_id = $1 and trade_id = any ($3::uuid[])
+union all select company_id, name from companies where tenant_id = $1 and company_id = any ($4::uuid[])
+"""
 # Owners and managers belong to every project, others to those that they were put into.
 ROLE_IN = """
 select m.role from memberships m
@@ -176,6 +181,7 @@ with recursive branch as (
     on l.tenant_id = $1 and l.project_id = $2 and l.parent_id = b.location_id
 )
 """
+LOCATIONS_IN = f"{_BRANCH} select location_id from branch"  # noqa: S608
 ARCHIVE_BRANCH = f"""
 {_BRANCH} update locations l set archived_at = $4 from branch b
 where l.tenant_id = $1 and l.project_id = $2 and l.location_id = b.location_id and l.archived_at is null
@@ -343,6 +349,14 @@ async def missing(
     )
 
 
+async def names(
+    tx: Transaction, *, locations: Collection[UUID], trades: Collection[UUID], companies: Collection[UUID]
+) -> dict[UUID, str]:
+    """What these are called."""
+    rows = await tx.all(NAMES, tx.tenant_id, list(locations), list(trades), list(companies))
+    return {row["id"]: row["name"] for row in rows}
+
+
 async def companies_of(tx: Transaction, project_id: UUID, people: Collection[UUID]) -> dict[UUID, UUID]:
     """For which company each of these people works in a project."""
     rows = await tx.all(COMPANIES_OF, tx.tenant_id, project_id, list(people))
@@ -502,6 +516,11 @@ async def engage(tx: Transaction, project_id: UUID, company_id: UUID, *, duty: s
 async def disengage(tx: Transaction, project_id: UUID, company_id: UUID, *, now: datetime) -> bool:
     """Note that a company has left a project; False where it was never there."""
     return bool(await tx.value(DISENGAGE, tx.tenant_id, project_id, company_id, now))
+
+
+async def locations_in(tx: Transaction, project_id: UUID, location_id: UUID) -> list[UUID]:
+    """A place and all that lies in it; nothing for one that the project doesn't have."""
+    return [row["location_id"] for row in await tx.all(LOCATIONS_IN, tx.tenant_id, project_id, location_id)]
 
 
 async def calendar(tx: Transaction, project_id: UUID) -> Calendar | None:

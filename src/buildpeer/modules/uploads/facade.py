@@ -1,19 +1,26 @@
-"""What other modules may know of an upload: the file that came of it."""
+"""What other modules may know of uploads: the file that came of one, and those that are locked away."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-from buildpeer.facts import Icon, Media, Rendition
+from buildpeer.facts import Icon, Media, Rendition, Renewal
+from buildpeer.modules.uploads import store
 from buildpeer.modules.uploads.rules import Upload
+from buildpeer.modules.uploads.store import Quarantined
+from buildpeer.platform.db import Database
+from buildpeer.platform.errors import Problem
 
 
 class ReadyFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that is clean, verified and processed, bound to one object version.
 
     `said_captured_at`, `said_latitude` and `said_longitude` are its sender's words, `text` what it is found by.
-    `infected`: it was all that, and a scanner has found something in it since.
+    `infected`: it was all that, and a scanner has found something in it since. `renews`: it was ready before, and this
+    of it is new. `released`: what a scanner had found in it was nothing.
     """
 
     upload_id: UUID
@@ -39,6 +46,8 @@ class ReadyFile(msgspec.Struct, frozen=True, kw_only=True):
     said_latitude: float | None = None
     said_longitude: float | None = None
     infected: bool = False
+    renews: Renewal | Literal[""] = ""
+    released: bool = False
 
 
 class LinkedFile(msgspec.Struct, frozen=True):
@@ -50,7 +59,24 @@ class LinkedFile(msgspec.Struct, frozen=True):
     name: str
 
 
-def ready_file(upload: Upload) -> ReadyFile:
+async def list_quarantined(db: Database, *, after: tuple[UUID, UUID] | None, limit: int) -> Sequence[Quarantined]:
+    """Files of all tenants that a scanner has locked away, after (tenant, upload)."""
+    return await store.quarantined(db, None, after=after, limit=limit)
+
+
+async def order_release(db: Database, *, tenant_id: UUID, upload_id: UUID, by: str) -> Quarantined:
+    """Have a file scanned again and released if it is clean then; the trail of its company says who wanted it.
+
+    The first order that is open stands. Raises Problem not_found for what isn't locked away.
+    """
+    await store.order_release(db, tenant_id, upload_id, by=by)
+    found = await store.quarantined(db, (tenant_id, upload_id), after=None, limit=1)
+    if not found:
+        raise Problem("not_found", "No such file is locked away")
+    return found[0]
+
+
+def ready_file(upload: Upload, *, renews: Renewal | Literal[""] = "", released: bool = False) -> ReadyFile:
     """The file of an upload that is ready, or was before it had to be locked away; its type is what its content says.
 
     Raises ValueError for an upload that never was.
@@ -82,4 +108,6 @@ def ready_file(upload: Upload) -> ReadyFile:
         said_longitude=upload.longitude,
         settled_at=upload.updated_at,
         infected=upload.state == "quarantined",
+        renews=renews,
+        released=released,
     )

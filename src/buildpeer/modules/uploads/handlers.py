@@ -1,8 +1,10 @@
 """Doors for events: what S3 and the functions say of a file."""
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -15,24 +17,34 @@ from buildpeer.platform.storage import Storage
 _GUARDDUTY_VERDICTS = {"NO_THREATS_FOUND": "clean", "THREATS_FOUND": "infected"}
 
 
-async def on_fact(db: Database, storage: Storage, body: str, *, on_ready: service.OnReady, now: datetime) -> None:
-    """Take one message of a status queue; the same message twice changes nothing.
+async def on_facts(
+    db: Database, storage: Storage, bodies: Sequence[str], *, on_ready: service.OnReady, now: datetime
+) -> None:
+    """Take messages of a status queue, those on files of one tenant in one transaction; the same message twice changes
+    nothing.
 
-    Raises msgspec.ValidationError or ValueError for a message that is none of ours, so that it ends in the
-    dead-letter queue, where people look.
+    Raises msgspec.ValidationError or ValueError for a message that is none of ours, so that it ends in the dead-letter
+    queue, where people look. When it raises over several, each may or may not have been taken: take them one by one.
     """
-    # No text of ours holds NUL, and Postgres keeps none; a camera or a scanner may say it all the same.
-    event = msgspec.json.decode(body.replace("\\u0000", ""), type=facts.Event)
-    if (event.source, event.detail_type) == (facts.SOURCE_ASSEMBLE, facts.PART_ASSEMBLED):
-        part = msgspec.json.decode(event.detail, type=facts.PartAssembled)
+    by_tenant: defaultdict[UUID, list[service.Told]] = defaultdict(list)
+    parts: list[facts.PartAssembled] = []
+    for body in bodies:
+        # No text of ours holds NUL, and Postgres keeps none; a camera or a scanner may say it all the same.
+        event = msgspec.json.decode(body.replace("\\u0000", ""), type=facts.Event)
+        if (event.source, event.detail_type) == (facts.SOURCE_ASSEMBLE, facts.PART_ASSEMBLED):
+            parts.append(msgspec.json.decode(event.detail, type=facts.PartAssembled))
+            continue
+        read = _READERS.get((event.source, event.detail_type))
+        if read is None:
+            raise ValueError(f"no fact of ours: {event.source} {event.detail_type}")
+        bucket, key, known = read(event.detail)
+        told = service.Told(bucket, place_of(key), known)
+        by_tenant[told.place.tenant_id].append(told)
+    for told in by_tenant.values():
+        await service.learn(db, told, on_ready=on_ready, now=now)
+    for part in parts:
         place = place_of(part.object.key)
         await service.part_assembled(db, storage, bucket=part.bucket.name, place=place, outcome=part.outcome, now=now)
-        return
-    read = _READERS.get((event.source, event.detail_type))
-    if read is None:
-        raise ValueError(f"no fact of ours: {event.source} {event.detail_type}")
-    bucket, key, known = read(event.detail)
-    await service.learn(db, bucket=bucket, place=place_of(key), facts=known, on_ready=on_ready, now=now)
 
 
 Known = tuple[str, str, dict[str, Any]]
@@ -45,12 +57,14 @@ def _created(detail: msgspec.Raw) -> Known:
 
 def _scanned(detail: msgspec.Raw) -> Known:
     fact = msgspec.json.decode(detail, type=facts.FileScanned)
-    known = {
+    known: dict[str, Any] = {
         "version_id": fact.object.version_id,
         "verdict": fact.verdict,
         "scan_reason": fact.reason,
         "scanner": fact.scanner,
     }
+    if fact.order:
+        known["order"] = UUID(fact.order)
     return fact.bucket.name, fact.object.key, known
 
 
@@ -58,8 +72,9 @@ def _derived(detail: msgspec.Raw) -> Known:
     fact = msgspec.json.decode(detail, type=facts.FileDerived)
     known = {
         "version_id": fact.object.version_id,
-        "derived": msgspec.structs.replace(fact, text=""),
+        "derived": msgspec.structs.replace(fact, text="", renews=""),
         "text": fact.text,
+        "renews": fact.renews,
     }
     return fact.bucket.name, fact.object.key, known
 

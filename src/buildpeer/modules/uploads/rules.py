@@ -278,15 +278,17 @@ def standing_parts(size_bytes: int, held: Mapping[int, int]) -> dict[int, Range]
     return {number: place for number, place in every.items() if held.get(number) == place.length}
 
 
-def learn(upload: Upload, **facts: Any) -> Upload:
+def learn(upload: Upload, *, renews: str = "", order: UUID | None = None, **facts: Any) -> Upload:
     """The upload with a fact added and its state settled; the same upload when nothing changes.
 
     Facts may come in any order and any number of times: what is known stays (but "infected" replaces any other
     verdict), and the state is a function of what is known. An upload that has ended learns nothing more, but for a
-    ready one: a scanner may find something in it after all, and its pictures may be made anew.
+    ready one: a scanner may find something in it after all, and what is derived of it is renewed when that was asked
+    for (`renews`), not when the first word comes twice. An answer to an `order` to release one is like any other fact;
+    see `released`.
     """
     if upload.state == "ready":
-        return _learn_later(upload, **facts)
+        return _learn_later(upload, renews=renews, **facts)
     if upload.state in ENDS:
         return upload
     if facts.get("verdict") == "infected" != upload.verdict:
@@ -300,21 +302,34 @@ def learn(upload: Upload, **facts: Any) -> Upload:
     return msgspec.structs.replace(known, state=state, reason=reason)
 
 
+def released(upload: Upload, *, verdict: str | None, scanner: str | None = None, **_others: Any) -> Upload:
+    """What becomes of an upload that is locked away once a scanner has looked again, as an operator wanted: found clean
+    it goes on from where it was, ready or still to be derived; else nothing changes.
+    """
+    if upload.state != "quarantined" or verdict != "clean":
+        return upload
+    clean = msgspec.structs.replace(upload, verdict="clean", scan_reason="", scanner=scanner)
+    state, reason = _settle(clean)
+    return msgspec.structs.replace(clean, state=state, reason=reason)
+
+
 def _learn_later(
     upload: Upload,
     *,
+    renews: str,
     verdict: str | None = None,
     scan_reason: str = "",
     scanner: str | None = None,
     derived: FileDerived | None = None,
+    text: str = "",
     **_others: Any,
 ) -> Upload:
     replace = msgspec.structs.replace
     if verdict == "infected":
         found = replace(upload, verdict="infected", scan_reason=scan_reason, scanner=scanner)
         return replace(found, state="quarantined", reason="infected")
-    if derived is not None and derived != upload.derived and derived.sha256 == upload.sha256.hex():
-        return replace(upload, derived=derived, reason=derived.reason)
+    if renews and derived is not None and derived.sha256 == upload.sha256.hex():
+        return replace(upload, derived=derived, text=text, reason=derived.reason)
     return upload
 
 

@@ -6,10 +6,12 @@ from uuid import UUID
 
 import msgspec
 
-from buildpeer.facts import Rendition
+from buildpeer.facts import Rendition, Verdict
 from buildpeer.modules.uploads.rules import ENDS, NewUpload, Room, Storage, Upload
 from buildpeer.platform.db import FIRST_PAGE, Database, Transaction, record, records
+from buildpeer.platform.ids import new_id
 
+_FIRST = (UUID(int=0), UUID(int=0))
 _COLUMNS = """
 upload_id, tenant_id, project_id, created_by, kind, name, size_bytes, content_type, sha256, lane, bucket, key, state,
 reason, multipart_id, version_id, verdict, scan_reason, scanner, derived, created_at, updated_at, redrives,
@@ -25,6 +27,9 @@ returning {_COLUMNS}
 """  # noqa: S608 - built from constants of this file
 BY_IDS = f"select {_COLUMNS} from uploads where tenant_id = $1 and upload_id = any ($2)"  # noqa: S608
 LOCK = f"select {_COLUMNS} from uploads where tenant_id = $1 and upload_id = $2 for update"  # noqa: S608
+LOCK_ALL = f"""
+select {_COLUMNS} from uploads where tenant_id = $1 and upload_id = any ($2) order by upload_id for update
+"""  # noqa: S608
 # Two, so that each reads its index from where the page begins.
 PAGE = f"""
 select {_COLUMNS} from uploads
@@ -103,6 +108,18 @@ NEEDLESS = "select place - 1 as place, state from app.needless_bytes($1, $2, $3,
 READY_AFTER = """
 select tenant_id, upload_id, bucket, key, version_id, size_bytes from app.ready_uploads($1, $2, $3, $4, $5)
 """
+QUARANTINED = """
+select tenant_id, upload_id, kind, size_bytes, signature, scanner, since, release_id, wanted_by, wanted_at, verdict,
+  ended_at
+from app.quarantined($1, $2, $3, $4, $5)
+"""
+ORDER_RELEASE = "select app.order_release($1, $2, $3, $4)"
+DUE_RELEASES = "select tenant_id, release_id, bucket, key, version_id, size_bytes from app.due_releases($1)"
+ANSWER_RELEASE = """
+update releases set verdict = $4, scanner = $5, reason = $6, ended_at = $7
+where tenant_id = $1 and release_id = $2 and upload_id = $3 and ended_at is null
+returning true
+"""
 DOCUMENTS_AFTER = """
 select tenant_id, document_id, bucket, key, version_id, size_bytes from app.documents_after($1, $2, $3)
 """
@@ -133,6 +150,38 @@ class ReadyBytes(msgspec.Struct, frozen=True):
 
     tenant_id: UUID
     upload_id: UUID
+    bucket: str
+    key: str
+    version_id: str
+    size_bytes: int
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is locked away, by ids only; `signature` is what was found in it.
+
+    From `release_id` on it is about the newest order to release it: who gave it, and how the scanner answered. One that
+    ended without a verdict never got an answer.
+    """
+
+    tenant_id: UUID
+    upload_id: UUID
+    kind: str
+    size_bytes: int
+    signature: str
+    scanner: str | None
+    since: datetime
+    release_id: UUID | None
+    wanted_by: str | None
+    wanted_at: datetime | None
+    verdict: Verdict | None
+    ended_at: datetime | None
+
+
+class Suspect(msgspec.Struct, frozen=True):
+    """Bytes that a scanner is to look at again, for an order to release them."""
+
+    tenant_id: UUID
+    release_id: UUID
     bucket: str
     key: str
     version_id: str
@@ -190,6 +239,11 @@ async def lock(tx: Transaction, upload_id: UUID) -> Upload | None:
     """One upload, locked until the transaction ends."""
     row = await tx.one(LOCK, tx.tenant_id, upload_id)
     return None if row is None else record(row, Upload)
+
+
+async def lock_all(tx: Transaction, upload_ids: Sequence[UUID]) -> list[Upload]:
+    """Those of these uploads that there are, locked until the transaction ends: in one order, whoever locks them."""
+    return records(await tx.all(LOCK_ALL, tx.tenant_id, list(upload_ids)), Upload)
 
 
 async def page(
@@ -338,6 +392,31 @@ async def needless(
     columns = zip(*places, strict=True) if places else [()] * 5
     rows = await db.call(NEEDLESS, *(list(column) for column in columns), ended_before)
     return {row["place"]: row["state"] for row in rows}
+
+
+async def quarantined(
+    db: Database, one: tuple[UUID, UUID] | None, *, after: tuple[UUID, UUID] | None, limit: int
+) -> list[Quarantined]:
+    """Files of all tenants that are locked away, after (tenant, upload), or one of them."""
+    return records(await db.call(QUARANTINED, *(one or (None, None)), *(after or _FIRST), limit), Quarantined)
+
+
+async def order_release(db: Database, tenant_id: UUID, upload_id: UUID, *, by: str) -> None:
+    """Note that an operator wants a file released; nothing for one that isn't locked away, or is wanted already."""
+    async with db.across_tenants(f"operator:{by}") as tx:
+        await tx.run(ORDER_RELEASE, tenant_id, upload_id, new_id(), by)
+
+
+async def due_releases(db: Database, limit: int) -> list[Suspect]:
+    """Orders of which the scanner is to be asked, each lent for ten minutes."""
+    return records(await db.call(DUE_RELEASES, limit), Suspect)
+
+
+async def answer_release(
+    tx: Transaction, order: UUID, upload_id: UUID, *, verdict: str, scanner: str, reason: str, now: datetime
+) -> bool:
+    """End an order with the scanner's answer; False if it isn't open, or is about another file."""
+    return bool(await tx.value(ANSWER_RELEASE, tx.tenant_id, order, upload_id, verdict, scanner, reason, now))
 
 
 async def documents_after(db: Database, last: tuple[UUID, UUID], limit: int) -> list[HeldBytes]:

@@ -91,7 +91,7 @@ class NoticesController(Controller):
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> Page[NoticeView]:
-        """The caller's notices of the last 180 days, newest first; the stream of events tells new ones: `notice.added`."""
+        """The caller's notices of the last 180 days, newest first; the event stream tells of new ones."""
         before = read_cursor(cursor, tuple[int])
         found = await inbox.list_notices(
             db, caller=caller, before=before[0] if before else None, unread=unread, limit=limit + 1

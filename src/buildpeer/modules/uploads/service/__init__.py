@@ -24,7 +24,8 @@ from buildpeer.modules.uploads.service.receiving import (
     sign_pieces,
     sign_whole,
 )
-from buildpeer.modules.uploads.service.settling import OnReady, learn
+from buildpeer.modules.uploads.service.releasing import ask_scanner
+from buildpeer.modules.uploads.service.settling import OnReady, Told, learn
 from buildpeer.modules.uploads.service.sweeping import Backlog, sweep
 
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "Opened",
     "Orphan",
     "PartUrl",
+    "Told",
+    "ask_scanner",
     "cancel",
     "complete",
     "delete_erased",

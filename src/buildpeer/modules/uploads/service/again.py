@@ -1,4 +1,4 @@
-"""Having a step done again for files that are ready: scanned with newer signatures, pictured by newer code."""
+"""Having a step done again for files that are ready: scanned with newer signatures, read by newer code."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from buildpeer.modules.uploads.store import ReadyBytes
 from buildpeer.platform.db import Database
 from buildpeer.platform.messaging import SQS_BATCH, Queues
 
-Again = Literal["scan", "preview"]
+Again = Literal["scan"] | f.Renewal
 MOST_WAITING = 100  # messages in the queue; what the house does anyway must not stand behind thousands
 LOOK_AGAIN_S = 1.0
 _FIRST = UUID(int=0)
@@ -65,4 +65,4 @@ def _wanted(step: Again, ready: ReadyBytes) -> dict[str, object]:
     bucket, thing = f.Bucket(ready.bucket), f.Object(ready.key, ready.size_bytes, version_id=ready.version_id)
     if step == "scan":
         return f.event(f.SOURCE_UPLOADS, f.RESCAN_WANTED, f.RescanWanted(bucket, thing))
-    return f.event(f.SOURCE_SCAN, f.FILE_SCANNED, f.FileScanned(bucket, thing, "clean", ""))
+    return f.event(f.SOURCE_UPLOADS, f.DERIVE_WANTED, f.DeriveWanted(bucket, thing, renews=step))

@@ -12,7 +12,7 @@ from buildpeer.facts import Icon, Media
 from buildpeer.modules.documents import service
 from buildpeer.modules.documents.rules import CapturedFrom, LocatedFrom
 from buildpeer.modules.documents.service import RenditionName
-from buildpeer.modules.documents.store import Document
+from buildpeer.modules.documents.store.documents import Document
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
     CallerDep,
@@ -23,6 +23,7 @@ from buildpeer.platform.http import (
     Page,
     SettingsDep,
     StorageDep,
+    ThrottleDep,
     page,
     read_cursor,
     used_with,
@@ -135,6 +136,7 @@ class DocumentsController(Controller):
         caller: CallerDep,
         db: DatabaseDep,
         storage: StorageDep,
+        throttle: ThrottleDep,
         settings: SettingsDep,
         language: LanguageDep,
     ) -> PageView:
@@ -142,6 +144,7 @@ class DocumentsController(Controller):
         found = await service.look_at(
             db,
             storage,
+            throttle,
             derived_bucket=settings.derived_bucket,
             caller=caller,
             document_id=document_id,

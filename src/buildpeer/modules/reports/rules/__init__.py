@@ -1,0 +1,1 @@
+"""Pure rules of reports: a file for each kind of thing."""

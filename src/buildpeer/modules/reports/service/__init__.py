@@ -1,0 +1,1 @@
+"""What people can do with daily logs and bitácoras: one verb, one function."""

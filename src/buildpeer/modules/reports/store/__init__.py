@@ -1,0 +1,1 @@
+"""SQL of reports: a file for each kind of thing, one function for each statement."""
