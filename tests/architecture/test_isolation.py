@@ -156,8 +156,8 @@ async def add_webhook(admin: Any, company: Company) -> tuple[UUID, UUID]:
     """An endpoint to which a message was delivered; the ids of both."""
     endpoint_id, message_id = new_id(), new_id()
     for statement in (
-        """insert into webhook_endpoints (tenant_id, endpoint_id, url, description, types, secret, created_by, created_at)
-        values ($1, $2, 'https://example.com/', $3::uuid::text, '{}', '', $2, now())""",
+        """insert into webhook_endpoints (tenant_id, endpoint_id, url, description, types, secret, created_by,
+          created_at) values ($1, $2, 'https://example.com/', $3::uuid::text, '{}', '', $2, now())""",
         """with m as (insert into webhook_messages (tenant_id, message_id, type, payload, occurred_at)
           values ($1, $3, 'test', '{}', now()) returning *)
         insert into webhook_deliveries (tenant_id, endpoint_id, message_id, occurred_at, state)
@@ -179,7 +179,7 @@ async def add_notice(admin: Any, reader: Caller, project: UUID) -> int:
     )
     return await admin.fetchval(
         """insert into notices (tenant_id, person_id, project_id, position, topic, count, facts, occurred_at)
-        select $1, $2, $3, coalesce(max(position), 0) + 1, 'rfi.changed', 1, '{}', now() from notices
+        select $1, $2, $3, greatest(max(position), 10::bigint ^ 12) + 1, 'rfi.changed', 1, '{}', now() from notices
         returning position""",
         *place,
     )
