@@ -101,7 +101,7 @@ create table webhook_attempts (
   number bigint not null,
   began_at timestamptz not null,
   duration_ms bigint not null,
-  status int, -- null: there was no answer
+  status bigint, -- null: there was no answer
   error text,
   answer text not null, -- its beginning
   primary key (tenant_id, endpoint_id, message_id, number),
@@ -176,9 +176,10 @@ begin atomic
   select b.tenant_id, b.project_id, b.topic from public.bursts b where b.due_at <= at order by b.due_at limit max_rows;
 end;
 
--- Lends deliveries that are due, no more of one endpoint at once than `most_at_once`, and only one of an endpoint that
--- fails; first those of endpoints with the least under way. What its borrower doesn't end is lent again after a while.
-create function app.lend_deliveries(at timestamptz, max_rows int, most_at_once int, lease interval) returns table (
+-- Lends deliveries that are due, no more of one endpoint at once than `most_at_once`, only one of an endpoint that fails,
+-- and no more of a company than `most_of_tenant`; first those of endpoints with the least under way. What its borrower
+-- doesn't end is lent again after a while.
+create function app.lend_deliveries(at timestamptz, max_rows int, most_at_once int, most_of_tenant int, lease interval) returns table (
     tenant_id uuid, endpoint_id uuid, message_id uuid, number bigint, tries bigint, tried_at timestamptz, url text,
     secret bytea, old_secret bytea, payload jsonb)
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -194,7 +195,7 @@ begin
       (select count(*) from public.webhook_deliveries b
        where b.tenant_id = e.tenant_id and b.endpoint_id = e.endpoint_id and b.lent_until > at) as busy
     from public.webhook_endpoints e where e.disabled_at is null
-  ), next as (
+  ), waiting as (
     select o.tenant_id, o.endpoint_id, o.url, o.secret, o.old_secret, d.message_id, d.due_at,
       o.busy + row_number() over (partition by o.tenant_id, o.endpoint_id order by d.due_at, d.message_id) as place
     from open o cross join lateral (
@@ -202,7 +203,13 @@ begin
       where w.tenant_id = o.tenant_id and w.endpoint_id = o.endpoint_id and w.due_at <= at
         and (w.lent_until is null or w.lent_until <= at)
       order by w.due_at, w.message_id limit greatest(o.room - o.busy, 0)) d
-    order by place, d.due_at limit max_rows
+  ), counted as (
+    select w.*, row_number() over (partition by w.tenant_id order by w.place, w.due_at)
+      + (select sum(o.busy) from open o where o.tenant_id = w.tenant_id) as place_in_tenant
+    from waiting w
+  ), next as (
+    select c.* from counted c where c.place_in_tenant <= most_of_tenant
+    order by c.place_in_tenant, c.due_at limit max_rows
   )
   update public.webhook_deliveries w set attempts = w.attempts + 1, lent_until = at + lease
   from next n join public.webhook_messages m on m.tenant_id = n.tenant_id and m.message_id = n.message_id
@@ -220,9 +227,9 @@ begin atomic
 end;
 
 revoke all on function app.unheard(int), app.heard(bigint), app.due_bursts(timestamptz, int),
-  app.lend_deliveries(timestamptz, int, int, interval), app.prune_webhooks(timestamptz) from public;
+  app.lend_deliveries(timestamptz, int, int, int, interval), app.prune_webhooks(timestamptz) from public;
 grant execute on function app.unheard(int), app.heard(bigint), app.due_bursts(timestamptz, int),
-  app.lend_deliveries(timestamptz, int, int, interval), app.prune_webhooks(timestamptz) to buildpeer_worker;
+  app.lend_deliveries(timestamptz, int, int, int, interval), app.prune_webhooks(timestamptz) to buildpeer_worker;
 reset role;
 
 -- ---------------------------------------------------------------------------------------------------------------------

@@ -123,8 +123,8 @@ select * from (
     c.created_at
     from companies c join project_companies pc on pc.tenant_id = c.tenant_id and pc.company_id = c.company_id
   union all select 'day', name, tenant_id, project_id, 'project', null, day::timestamptz from calendar_days
-  union all select 'endpoint_id', concat_ws(' ', endpoint_id, description), tenant_id, null, 'managers', null, created_at
-    from webhook_endpoints
+  union all select 'endpoint_id', concat_ws(' ', endpoint_id, description), tenant_id, null, 'managers', null,
+    created_at from webhook_endpoints
   union all select 'message_id', message_id::text, tenant_id, null, 'managers', null, occurred_at
     from webhook_messages
   union all select 'job_id', job_id::text, tenant_id, null, 'one', created_by, created_at from jobs

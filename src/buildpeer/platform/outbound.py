@@ -40,7 +40,7 @@ class Outbound:
     def __init__(
         self, *, may_connect: Callable[[str], bool], at_once: int, trusted: ssl.SSLContext | None = None
     ) -> None:
-        self._lookups = ThreadPoolExecutor(at_once, "lookup")  # a name server that is silent holds nobody else up
+        self._lookups = ThreadPoolExecutor(3 * at_once, "lookup")  # one that is given up goes on for a while
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=trusted,
             max_connections=at_once,

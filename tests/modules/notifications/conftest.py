@@ -86,7 +86,7 @@ class Desk:
 
     def __init__(self, db: Database, settings: Any, wakeups: Any) -> None:
         self.db, self.now, self._wakeups = db, clock.now(), wakeups
-        self.outbound = Outbound(may_connect=functools.partial(rules.may_connect, loopback=True), at_once=16)
+        self.outbound = Outbound(may_connect=functools.partial(rules.may_connect, loopback=True), at_once=rules.AT_ONCE)
         self.cipher = Cipher(settings.webhook_key)
         self.deliveries = service.Deliveries(db, self.outbound, self.cipher, now=lambda: self.now)
 

@@ -193,6 +193,7 @@ async def test_a_killed_worker_neither_loses_nor_doubles_a_mail(company, desk, a
         ("daily", "2026-09-05T20:00", "America/Santiago", "2026-09-06T11:00"),  # the clocks go forward that night
         ("hourly", "2026-03-02T12:59", "UTC", "2026-03-02T13:00"),
         ("at_once", "2026-03-02T12:59", "UTC", "2026-03-02T12:59"),
+        ("daily", "2026-03-02T07:00", "Gone/Nowhere", "2026-03-02T08:00"),
         ("never", "2026-03-02T12:59", "UTC", None),
     ],
 )

@@ -119,6 +119,30 @@ async def test_a_slow_endpoint_holds_nobody_else_up(http, company, desk, receive
     assert len(slow.got) == 40
 
 
+async def test_a_company_with_many_slow_endpoints_holds_no_other_up(
+    http, company, found_company, desk, receive
+) -> None:
+    other = await found_company()
+    owner, neighbour = await company.hire("owner"), await other.hire("owner")
+    slow, quick = await receive(), await receive()
+    slow.hold.clear()
+    for _ in range(6):
+        await subscribe(http, company, owner, slow.url)
+    await subscribe(http, other, neighbour, quick.url)
+    await desk.announce(company, *(rfi() for _ in range(10)))
+    await desk.announce(other, *(rfi() for _ in range(10)))
+    await desk.hear()
+
+    async def all_there() -> bool:
+        await desk.deliveries.begin()
+        return len(quick.got) == 10
+
+    await eventually(all_there)
+    assert slow.most_at_once == rules.AT_ONCE_PER_TENANT
+    slow.hold.set()
+    await desk.deliver()
+
+
 async def test_what_does_not_get_through_is_tried_for_three_days_then_the_owners_hear_of_it(
     http, company, desk, receive, admin
 ) -> None:

@@ -100,6 +100,7 @@ LONGEST_PAUSE = timedelta(hours=12)
 LEASE = timedelta(seconds=60)
 AT_ONCE = 64  # deliveries of one worker
 AT_ONCE_PER_ENDPOINT = 4
+AT_ONCE_PER_TENANT = 16
 BOTH_SECRETS = timedelta(days=1)
 MOST_ENDPOINTS = 20
 MESSAGES_KEPT = timedelta(days=30)
@@ -267,7 +268,7 @@ def mail_due(mail: MailRhythm, *, now: datetime, timezone: str) -> datetime | No
         case "hourly":
             return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         case "daily":
-            there = now.astimezone(ZoneInfo(timezone))
+            there = now.astimezone(_zone(timezone))
             due = there.replace(hour=DIGEST_HOUR, minute=0, second=0, microsecond=0)
             due = due if there < due else due + timedelta(days=1)
             return due.astimezone(now.tzinfo)
@@ -361,6 +362,13 @@ def may_connect(address: str, *, loopback: bool) -> bool:
     ):
         return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # a name that no one here knows any more mustn't stop the log
+        return ZoneInfo("UTC")
 
 
 def _thing(body: Mapping[str, Any]) -> Mapping[str, Any]:

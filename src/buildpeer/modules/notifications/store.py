@@ -189,7 +189,7 @@ values ($1, $2, $3, $4::timestamptz, 'waiting', $4)
 """
 LEND = """
 select tenant_id, endpoint_id, message_id, number, tries, tried_at, url, secret, old_secret, payload
-from app.lend_deliveries($1, $2, $3, $4)
+from app.lend_deliveries($1, $2, $3, $4, $5)
 """
 FAILING_SINCE = """
 select failing_since from webhook_endpoints where tenant_id = $1 and endpoint_id = $2 for no key update
@@ -424,9 +424,11 @@ async def add_test(tx: Transaction, endpoint_id: UUID, message_id: UUID, now: da
     await tx.run(ADD_TEST, tx.tenant_id, endpoint_id, message_id, now)
 
 
-async def lend(db: Database, *, now: datetime, limit: int, per_endpoint: int, lease: timedelta) -> list[Lent]:
+async def lend(
+    db: Database, *, now: datetime, limit: int, per_endpoint: int, per_tenant: int, lease: timedelta
+) -> list[Lent]:
     """Deliveries of all tenants that are due, lent for a while."""
-    return records(await db.call(LEND, now, limit, per_endpoint, lease), Lent)
+    return records(await db.call(LEND, now, limit, per_endpoint, per_tenant, lease), Lent)
 
 
 async def failing_since(tx: Transaction, endpoint_id: UUID) -> datetime | None:

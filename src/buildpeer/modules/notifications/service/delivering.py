@@ -23,7 +23,8 @@ class Deliveries:
     """The deliveries that one process has under way.
 
     Each is lent by the database for a while. One whose process dies is lent again, so it comes at least once, and under
-    one id. However slow an endpoint is, it holds up nobody else: it never has more than a few under way.
+    one id. However slow an endpoint is, it holds up nobody else: neither it nor its company ever has more than
+    some under way.
     """
 
     def __init__(self, db: Database, outbound: Outbound, cipher: Cipher, *, now: Callable[[], datetime]) -> None:
@@ -36,7 +37,12 @@ class Deliveries:
         if room == 0:
             return 0
         lent = await store.lend(
-            self._db, now=self._now(), limit=room, per_endpoint=rules.AT_ONCE_PER_ENDPOINT, lease=rules.LEASE
+            self._db,
+            now=self._now(),
+            limit=room,
+            per_endpoint=rules.AT_ONCE_PER_ENDPOINT,
+            per_tenant=rules.AT_ONCE_PER_TENANT,
+            lease=rules.LEASE,
         )
         for each in lent:
             task = asyncio.create_task(self._deliver(each))
