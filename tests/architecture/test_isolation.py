@@ -170,12 +170,18 @@ async def add_webhook(admin: Any, company: Company) -> tuple[UUID, UUID]:
 
 
 async def add_notice(admin: Any, reader: Caller, project: UUID) -> int:
-    """A notice and a wish of somebody's about a project; gives the notice's position."""
+    """A notice and a wish of somebody's about a project, and a burst of it; gives the notice's position."""
     place = (reader.tenant_id, reader.person_id, project)
     await admin.execute(
         """insert into notice_preferences (tenant_id, person_id, project_id, mail, muted)
         values ($1, $2, $3, 'never', false) on conflict do nothing""",
         *place,
+    )
+    await admin.execute(
+        """insert into bursts (tenant_id, project_id, topic, first_position, last_position, began_at, ended_at, due_at,
+          count, facts, ids) values ($1, $2, 'documents.added', 1, 1, now(), now(), 'infinity', 1, '{}', '[]')
+        on conflict do nothing""",
+        *(reader.tenant_id, project),
     )
     return await admin.fetchval(
         """insert into notices (tenant_id, person_id, project_id, position, topic, count, facts, occurred_at)

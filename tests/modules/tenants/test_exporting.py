@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import yaml
 from click.testing import CliRunner
-from tests.architecture.test_isolation import add_job, add_rfi, furnish, write_logs
+from tests.architecture.test_isolation import add_job, add_notice, add_rfi, add_webhook, furnish, write_logs
 from tests.conftest import Clients, Company
 from tests.modules.tenants.conftest import silent
 from tests.modules.uploads.arriving import arrive, open_files
@@ -88,6 +88,8 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
     await write_logs(admin, company, company.tower, field.person_id, name="a")
     await furnish(admin, company, company.tower, UUID(file["upload_id"]), name="obra")
     await add_job(admin, owner, company.tower)
+    await add_webhook(admin, company)
+    await add_notice(admin, owner, company.tower)
     await add_rfi(admin, company.tenant_id, company.tower, owner.person_id)
     await admin.execute(
         "insert into releases (tenant_id, release_id, upload_id, wanted_by) values ($1, $2, $3, 'ops')",
