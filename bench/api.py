@@ -10,6 +10,7 @@
   each was due.
 * `sse_p95_ms`: from the begin of the transaction in which a file changed to the event at a screen: 200 streams of 40
   people while 500 files that were announced before are sent, scanned and derived. `sse_lost` is what never came.
+* `big_project_p99_ms`: the slowest first page of one project with 500,000 photos in it (see `big_project`).
 * `presign_us`: one write URL as the api makes it, `presign_ratio`: what botocore takes for the same over that.
 
 The load comes from a process of its own on the same machine (see `load`).
@@ -35,6 +36,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
+from bench.big_project import big_project
 from bench.load import Connection, Job, Member, declaration
 from bench.samples import make_photo, vary
 from bench.site import Site, run, running_site, say, stop_politely
@@ -103,6 +105,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of the steady load; half as long for each read")
     parser.add_argument("--files", type=int, default=500, help="in flight while the streams are measured")
     parser.add_argument("--people", type=int, default=40, help=f"with {STREAMS_PER_PERSON} streams each")
+    parser.add_argument("--photos", type=int, default=500_000, help="in the big project")
     asked = parser.parse_args()
     stop_politely()
     result = presigning()
@@ -111,6 +114,7 @@ def main() -> None:
         site.start("api")
         site.start("worker")
         result |= throughput(site, uploads=asked.uploads, seconds=asked.seconds)
+        result |= run(big_project(site, photos=asked.photos, requests=200))
         site.start("functions")
         result |= run(screens(site, people=asked.people, files=asked.files))
     print(json.dumps(result))

@@ -82,7 +82,8 @@ async def world(
         *(company.tenant_id, uuid4(), world.callers["owner"].person_id),
     )
     for project in (company.tower, company.school):
-        await fill(admin, worker_db, company, project, field.person_id)
+        document = await fill(admin, worker_db, company, project, field.person_id)
+        await file_away(admin, company, project, field.person_id, document)
         await add_rfi(admin, company.tenant_id, project, field.person_id)
         await add_job(admin, field, project)
         await add_webhook(admin, company)
@@ -189,6 +190,58 @@ async def add_notice(admin: Any, reader: Caller, project: UUID) -> int:
         returning position""",
         *place,
     )
+
+
+async def file_away(
+    admin: Any,
+    company: Company,
+    project: UUID,
+    person: UUID,
+    before: UUID,
+    *,
+    name: str = "a",
+    after: UUID | None = None,
+) -> dict[str, UUID]:
+    """A folder, an album, a pair of this photo and another one, a share link, and a placement; gives their ids."""
+    if after is None:
+        after = new_id()
+        await admin.execute(
+            """insert into documents (tenant_id, document_id, project_id, created_by, kind, name, size_bytes,
+              content_type, sha256, bucket, key, version_id, media)
+            select tenant_id, $2, project_id, created_by, kind, $3, size_bytes, content_type, sha256, bucket, key,
+              version_id, media from documents where document_id = $1""",
+            *(before, after, f"{name} after"),
+        )
+    made = {key: new_id() for key in ("folder_id", "album_id", "pair_id", "link_id")} | {"after_id": after}
+    place = (company.tenant_id, project, person)
+    for statement, arguments in (
+        (
+            """folders (tenant_id, project_id, created_by, folder_id, name, created_at)
+         values ($1, $2, $3, $4, $5, now())""",
+            (made["folder_id"], f"{name} {made['folder_id']}"),
+        ),
+        (
+            "albums (tenant_id, project_id, created_by, album_id, name, created_at) values ($1, $2, $3, $4, $5, now())",
+            (made["album_id"], f"{name} {made['album_id']}"),
+        ),
+        (
+            """photo_pairs (tenant_id, project_id, created_by, pair_id, before_id, after_id, title, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, now())""",
+            (made["pair_id"], before, after, name),
+        ),
+        (
+            """share_links (tenant_id, project_id, created_by, link_id, document_id, note, created_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, now(), now() + interval '1 day')""",
+            (made["link_id"], before, name),
+        ),
+        (
+            """placements (tenant_id, project_id, created_by, upload_id, tags, private)
+         values ($1, $2, $3, $4, '{}', false)""",
+            (before,),
+        ),
+    ):
+        await admin.execute(f"insert into {statement}", *place, *arguments)
+    return made
 
 
 async def furnish(admin: Any, company: Company, project: UUID, document: UUID, *, name: str) -> None:
@@ -355,6 +408,11 @@ SEEN_COLUMNS = {"people": "person_id, email, name, locale", "devices": "person_i
 CHANGED_COLUMN = {
     "sessions": "ended_at",
     "uploads": "updated_at",
+    "documents": "name",
+    "folders": "name",
+    "albums": "name",
+    "placements": "private",
+    "share_links": "revoked_at",
     "jobs": "state",
     "people": "name",
     "projects": "name",
@@ -525,4 +583,4 @@ async def test_the_functions_that_see_further_are_those_listed_and_fenced(admin:
     )
     found = {row["name"]: [row["owner"], *(row["callers"] or [])] for row in rows}
     assert found == TABLE["definer_functions"]
-    assert all(row["proconfig"] == ["search_path=pg_catalog, pg_temp"] for row in rows)
+    assert all("search_path=pg_catalog, pg_temp" in row["proconfig"] for row in rows)

@@ -24,7 +24,9 @@ def statements() -> dict[str, str]:
         store = importlib.import_module(module.name)
         name = ".".join(part for part in place if part != "store")
         named = {
-            key: sql for key, sql in vars(store).items() if isinstance(sql, str) and key.isupper() and key[0] != "_"
+            key: sql
+            for key, sql in vars(store).items()
+            if isinstance(sql, str) and key.isupper() and key[0] != "_" and key != "COLUMNS"
         }
         found |= {f"{name}.{key}": sql for key, sql in named.items()}
     return found

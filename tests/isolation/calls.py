@@ -4,6 +4,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,6 +12,7 @@ import httpx
 from tests.conftest import declare
 
 from buildpeer.entrypoints.api import create_app
+from buildpeer.platform import clock
 from buildpeer.platform.config import Settings
 from buildpeer.platform.ids import new_id
 
@@ -144,6 +146,46 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
         "format": rng.choice(["pdf", "csv"]),
     },
     "PUT /v1/projects/{project_id}/rfi-settings": lambda ids, _: {"manager_id": ids["person_id"], "due_days": 5},
+    "PATCH /v1/documents/{document_id}": lambda ids, _: {"description": ids["text"], "starred": True},
+    "POST /v1/documents/changes": lambda ids, rng: {
+        "document_ids": [ids["document_id"]],
+        "changes": {"add_tags": [ids["text"]]} | ({"folder_id": ids["folder_id"]} if rng.random() < 0.3 else {}),
+    },
+    "POST /v1/documents/placements": lambda ids, rng: {
+        "placements": [
+            {"upload_id": ids["upload_id"], "tags": [ids["text"]]}
+            | rng.choice([{}, {}, {"folder_id": ids["folder_id"]}, {"version_of": ids["document_id"]}])
+        ]
+    },
+    "POST /v1/documents/{document_id}/versions": lambda ids, _: {
+        "version_id": str(new_id()),
+        "document_id": ids["document_id"],
+    },
+    "POST /v1/projects/{project_id}/archives": lambda ids, rng: (
+        {"job_id": str(new_id())}
+        | ({"folder_id": ids["folder_id"]} if rng.random() < 0.3 else {"document_ids": [ids["document_id"]]})
+    ),
+    "POST /v1/projects/{project_id}/folders": lambda ids, rng: (
+        {"folder_id": str(new_id()), "name": ids["text"]}
+        | ({"parent_id": ids["folder_id"]} if rng.random() < 0.3 else {})
+    ),
+    "PATCH /v1/folders/{folder_id}": lambda ids, _: {"name": ids["text"]},
+    "POST /v1/projects/{project_id}/albums": lambda ids, _: {"album_id": str(new_id()), "name": ids["text"]},
+    "PATCH /v1/albums/{album_id}": lambda ids, rng: (
+        {"name": ids["text"]} | ({"cover_id": ids["document_id"]} if rng.random() < 0.3 else {})
+    ),
+    "POST /v1/projects/{project_id}/photo-pairs": lambda ids, _: {
+        "pair_id": str(new_id()),
+        "before_id": ids["document_id"],
+        "after_id": ids["after_id"],
+    },
+    "POST /v1/documents/{document_id}/share-links": lambda ids, _: {
+        "link_id": str(new_id()),
+        "expires_at": (clock.now() + timedelta(days=1)).isoformat(),
+        "note": ids["text"],
+    },
+    "POST /v1/shared/opening": lambda _ids, _: {"token": "none of ours"},
+    "POST /v1/shared/downloads": lambda _ids, _: {"token": "none of ours"},
     "POST /v1/documents/{document_id}/downloads": lambda _ids, rng: {
         "rendition": rng.choice(["original", "original", "preview"])
     },
@@ -169,9 +211,8 @@ async def send(
         content = {} if body is None else {"content": json.dumps(body)}
         kind = {} if body is None else {"content-type": "application/json"}
         method = route.split(" ", maxsplit=1)[0]
-        if method == "PATCH" or route.endswith(("/budget", "/rfi-settings")):
-            kind["if-match"] = "*"
-        return await http.request(method, path, headers={**headers, **kind}, **content, **request)
+        headers = {"if-match": "*", **headers, **kind}
+        return await http.request(method, path, headers=headers, **content, **request)
     async with http.stream("GET", path, headers={**headers}) as answer:
         text = await answer.aread() if answer.status_code != 200 else await _until_second_ping(answer)
         return httpx.Response(answer.status_code, headers=answer.headers, content=text)
@@ -194,7 +235,7 @@ _OWN = re.compile(
     | \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d) | \d{8}T\d{6}Z
     | X-Amz-\w+=[^&"]+ | "(challenge|qr_svg|secret|statement|x-amz-checksum-sha256)":"(\\.|[^"\\])*"
     | "lane":"\w+" | (?<=/)(live|bulk)(?=/)  # what a company has open by now
-    | join\#[\w-]+ | eyJ[\w-]+\.[\w-]+\.[\w-]+""",
+    | (join|shared)\#[\w-]+ | eyJ[\w-]+\.[\w-]+\.[\w-]+""",
     re.VERBOSE,
 )
 

@@ -25,6 +25,7 @@ from tests.architecture.test_isolation import (
     add_rfi,
     add_trade,
     add_webhook,
+    file_away,
     fill,
     write_logs,
 )
@@ -120,6 +121,19 @@ class World:
 
     _document_id = _upload_id
 
+    async def _folder_id(self) -> dict[str, str]:
+        """A folder, an album, a pair and a link of the tower; the link is the residente's, the others `field`'s."""
+        company, field = self.company, self.callers["field"]
+        document = await fill(self.admin, self._worker_db, company, company.tower, field.person_id)
+        made = await file_away(self.admin, company, company.tower, field.person_id, document)
+        await self.admin.execute(
+            "update share_links set created_by = $2 where link_id = $1",
+            *(made["link_id"], self.callers["residente"].person_id),
+        )
+        return {name: str(value) for name, value in (made | {"document_id": document, "upload_id": document}).items()}
+
+    _album_id = _pair_id = _link_id = _folder_id
+
     async def _invitation_id(self) -> dict[str, str]:
         invitation = uuid4()
         await self.admin.execute(
@@ -194,6 +208,7 @@ class World:
             ("upload_id", "document_id", "rfi_id", "job_id", "entry_id", "conflict_id", "bitacora_id"), str(new_id())
         )
         ids |= {"endpoint_id": str(new_id()), "message_id": str(new_id()), "position": str(2**40)}
+        ids |= {name: str(new_id()) for name in ("folder_id", "album_id", "pair_id", "link_id", "after_id")}
         challenge = self._tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         return ids | new_words() | {"email": f"{uuid4()}@example.test", "challenge": challenge}
 
@@ -279,8 +294,19 @@ async def world(
     await relay(worker_db, None, wakeups)
     school = await fill(admin, worker_db, company, company.school, world.callers["field_out"].person_id)
     world.shared = {"tenant_id": str(company.tenant_id), "project_id": str(company.tower)}
-    one_time = ("person_id", "upload_id", "rfi_id", "invitation_id", "key_id", "session_id", "job_id", "entry_id")
-    one_time = (*one_time, "endpoint_id", "position")
+    one_time = (
+        "person_id",
+        "upload_id",
+        "rfi_id",
+        "invitation_id",
+        "key_id",
+        "session_id",
+        "job_id",
+        "entry_id",
+        "folder_id",
+        "endpoint_id",
+        "position",
+    )
     shared = world.shared = await world.things(*one_time, "location_id", "trade_id", "company_id")
     other_company = await add_company(admin, company, company.school, uuid4().hex)
     other_place = await add_location(admin, company, company.school, uuid4().hex)

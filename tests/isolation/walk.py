@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import redis.asyncio as valkey
-from tests.architecture.test_isolation import add_job, add_rfi, fill
+from tests.architecture.test_isolation import add_job, add_rfi, file_away, fill
 from tests.conftest import Company
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.isolation.test_routes import add_device, add_key, add_session
@@ -59,6 +59,10 @@ KINDS = (
     "entry_id",
     "conflict_id",
     "bitacora_id",
+    "folder_id",
+    "album_id",
+    "pair_id",
+    "link_id",
     "location_id",
     "trade_id",
     "company_id",
@@ -114,6 +118,14 @@ select * from (
     created_at from daily_log_conflicts
   union all select 'bitacora_id', concat_ws(' ', bitacora_id, title), tenant_id, project_id, 'leads', null, created_at
     from bitacoras
+  union all select 'folder_id', concat_ws(' ', folder_id, name), tenant_id, project_id, 'files', null, created_at
+    from folders
+  union all select 'album_id', concat_ws(' ', album_id, name), tenant_id, project_id, 'files', null, created_at
+    from albums
+  union all select 'pair_id', concat_ws(' ', pair_id, title), tenant_id, project_id, 'files', null, created_at
+    from photo_pairs
+  union all select 'link_id', concat_ws(' ', link_id, note), tenant_id, null, 'managers', created_by, created_at
+    from share_links
   union all select 'location_id', concat_ws(' ', location_id, name), tenant_id, project_id, 'project', null, created_at
     from locations
   union all select 'trade_id', concat_ws(' ', trade_id, name), tenant_id, null, 'member', null, created_at from trades
@@ -142,7 +154,7 @@ _LISTS = {
     "GET /v1/uploads": """select upload_id::text from uploads where tenant_id = $1 and project_id = any ($2)
         order by created_at desc, upload_id desc limit 200""",
     "GET /v1/documents": """select document_id::text from documents where tenant_id = $1 and project_id = any ($2)
-        order by created_at desc, document_id desc limit 200""",
+        and superseded_at is null and archived_at is null order by created_at desc, document_id desc limit 200""",
     "GET /v1/members": "select person_id::text from memberships where tenant_id = $1 and $2::uuid[] is not null",
 }
 
@@ -294,9 +306,11 @@ class Walk:
             for project in (company.tower, company.school):
                 content = self.word()
                 self.audiences[content].add(Audience(company.tenant_id, project, "files", None))
-                await fill(
-                    self.admin, self.worker_db, company, project, by.caller.person_id, name=self.word(), content=content
+                person = by.caller.person_id
+                document = await fill(
+                    self.admin, self.worker_db, company, project, person, name=self.word(), content=content
                 )
+                await file_away(self.admin, company, project, person, document, name=self.word())
                 await announce(self.worker_db, company, content, project=project)
             await add_device(self.admin, by.caller, uuid4())
             for private in (False, True):
@@ -362,6 +376,8 @@ class Walk:
             return self.tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         if name in _FIXED:
             return _FIXED[name]
+        if name == "after_id":
+            return self._any("document_id", rights)
         if name == "day":
             return f"2026-12-{self.rng.randrange(10, 31)}"
         if name == "letter_id":
@@ -425,8 +441,18 @@ class Walk:
             "overdue": lambda: "true",
             "rfi_id": lambda: ids["rfi_id"],
             "q": lambda: ids["text"],
+            "tag": lambda: ids["text"],
+            "kind": lambda: rng.choice(["photo", "plan", "note", "weather"]),
+            "folder_id": lambda: ids["folder_id"],
+            "document_id": lambda: ids["document_id"],
+            "album_id": lambda: ids["album_id"],
+            "created_by": lambda: ids["person_id"],
+            "starred": lambda: "true",
+            "since": lambda: "2020-01-01T00:00:00Z",
+            "until": lambda: "2120-01-01T00:00:00Z",
+            **{side: lambda: str(rng.randint(1, 60)) for side in ("east", "north")},
+            **{side: lambda: str(rng.randint(-60, -1)) for side in ("west", "south")},
             "queue": lambda: "buildpeer-scan-live",
-            "kind": lambda: rng.choice(["note", "weather"]),
             "class": lambda: rng.choice(["opening", "order"]),
             "deleted": lambda: "true",
             "resolved": lambda: "true",

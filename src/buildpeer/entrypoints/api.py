@@ -21,7 +21,15 @@ from litestar.types import Message, Scope
 
 from buildpeer.modules.audit.http import AuditController
 from buildpeer.modules.documents.handlers import on_uploads_linked
-from buildpeer.modules.documents.http import DocumentsController
+from buildpeer.modules.documents.http import (
+    AlbumsController,
+    DocumentsController,
+    FoldersController,
+    PhotosController,
+    ProjectDocumentsController,
+    SharedController,
+    ShareLinksController,
+)
 from buildpeer.modules.identity import http as identity
 from buildpeer.modules.identity.http import (
     AccountController,
@@ -63,6 +71,12 @@ CONTROLLERS = (
     JobsController,
     UploadsController,
     DocumentsController,
+    ProjectDocumentsController,
+    FoldersController,
+    PhotosController,
+    AlbumsController,
+    ShareLinksController,
+    SharedController,
     *reports.CONTROLLERS,
     RfisController,
     *notifications.CONTROLLERS,

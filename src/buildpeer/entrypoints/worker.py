@@ -14,6 +14,7 @@ import structlog
 from buildpeer import wiring
 from buildpeer.facts import PART_ASSEMBLED
 from buildpeer.modules.audit import service as audit
+from buildpeer.modules.documents import service as documents
 from buildpeer.modules.documents.handlers import on_upload_ready
 from buildpeer.modules.identity import service as identity
 from buildpeer.modules.jobs import service as jobs
@@ -62,6 +63,7 @@ _JOBS_AT_ONCE = 2
 
 # Who does which kind of job; `_handlers` adds those that need a key.
 JOBS: Handlers = {
+    documents.ARCHIVE: documents.write_archive,
     rfis.LOG: on_log,
     rfis.IMPORT: on_import,
     importing.LOCATIONS: projects.on_locations_import,

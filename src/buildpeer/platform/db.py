@@ -25,6 +25,8 @@ _REFUSED = {
     "BP002": "project_archived",
     "BP003": "location_cycle",
     "BP004": "location_too_deep",
+    "BP005": "folder_cycle",
+    "BP006": "folder_too_deep",
 }
 _BEGIN = "select role, session_ended from app.enter($1, $2, $3, $4, $5)"
 _OUTBOX = """
@@ -180,8 +182,8 @@ class Database:
 
         Raises ScopeError for a scope that names neither tenant nor person: it would see nothing, or the wrong thing;
         Problem session_ended for a session that has ended, whatever its access token still says, or a revoked key;
-        Problem tenant_suspended or project_archived for writing to what may only be read, location_cycle or
-        location_too_deep for what would be no tree.
+        Problem tenant_suspended or project_archived for writing to what may only be read, location_cycle,
+        location_too_deep, folder_cycle or folder_too_deep for what would be no tree.
         """
         if scope.tenant_id is None and scope.person_id is None:
             raise ScopeError("a transaction needs a tenant or a person")

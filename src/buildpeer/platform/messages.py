@@ -1,7 +1,7 @@
 """What people read, in Spanish, Portuguese and English: one catalogue of problems and reasons, by code."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 LANGUAGES = ("es", "pt", "en")
@@ -61,6 +61,26 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "es": "Los lugares admiten diez niveles como máximo.",
         "pt": "Os locais admitem no máximo dez níveis.",
         "en": "Places lie at most ten levels deep.",
+    },
+    "archive_too_large": {
+        "es": "Es demasiado para un solo archivo ZIP: caben {most} documentos y {most_gb} GB.",
+        "pt": "É demais para um único arquivo ZIP: cabem {most} documentos e {most_gb} GB.",
+        "en": "That is too much for one ZIP file: it holds {most} documents and {most_gb} GB.",
+    },
+    "folder_cycle": {
+        "es": "Una carpeta no puede quedar dentro de sí misma.",
+        "pt": "Uma pasta não pode ficar dentro de si mesma.",
+        "en": "A folder can't lie in itself.",
+    },
+    "folder_not_empty": {
+        "es": "La carpeta no está vacía; mueva antes lo que contiene, también lo archivado.",
+        "pt": "A pasta não está vazia; mova antes o que ela contém, inclusive o que foi arquivado.",
+        "en": "The folder isn't empty; move what lies in it first, also what is archived.",
+    },
+    "folder_too_deep": {
+        "es": "Las carpetas admiten veinte niveles como máximo.",
+        "pt": "As pastas admitem no máximo vinte níveis.",
+        "en": "Folders lie at most twenty levels deep.",
     },
     "changed_meanwhile": {
         "es": "Alguien lo modificó mientras tanto; vuelva a abrirlo para ver los cambios.",
@@ -593,6 +613,17 @@ NOTICES: dict[str, dict[str, tuple[str, str]]] = {
         "es": ("Se bloqueó un archivo por seguridad: {name}", "Se bloquearon {count} archivos por seguridad"),
         "pt": ("Um arquivo foi bloqueado por segurança: {name}", "{count} arquivos foram bloqueados por segurança"),
         "en": ("A file was locked for safety: {name}", "{count} files were locked for safety"),
+    },
+    "documents.returned": {
+        "es": (
+            "Un archivo bloqueado vuelve a estar disponible: {name}",
+            "{count} archivos vuelven a estar disponibles",
+        ),
+        "pt": (
+            "Um arquivo bloqueado voltou a ficar disponível: {name}",
+            "{count} arquivos voltaram a ficar disponíveis",
+        ),
+        "en": ("A locked file is available again: {name}", "{count} files are available again"),
     },
     "upload.blocked": {
         "es": ("Su archivo {name} no se pudo aceptar", "{count} de sus archivos no se pudieron aceptar"),
@@ -1523,6 +1554,31 @@ def notice_text(topic: str, language: str, *, count: int, facts: Mapping[str, An
         return topic
     told = {name: "—" if value is None else value for name, value in facts.items()}
     return words[count > 1].format_map(defaultdict(lambda: "—", told | {"count": count}))
+
+
+_LEFT_OUT: dict[str, tuple[str, str]] = {
+    "es": (
+        "NO INCLUIDOS.txt",
+        "Estos archivos no se incluyeron: todavía se revisan, fueron bloqueados o eliminados, o usted ya no puede "
+        "verlos.",
+    ),
+    "pt": (
+        "NÃO INCLUÍDOS.txt",
+        "Estes arquivos não foram incluídos: ainda estão em verificação, foram bloqueados ou excluídos, ou você já não "
+        "pode vê-los.",
+    ),
+    "en": (
+        "LEFT OUT.txt",
+        "These files were left out: they are still being checked, were locked away or erased, or you may not see them "
+        "any more.",
+    ),
+}
+
+
+def left_out(names: Sequence[str], language: str) -> tuple[str, str]:
+    """The name and the text of the list of what an archive lacks; a file of its own in it."""
+    name, text = _LEFT_OUT[language]
+    return name, "\r\n".join([text, "", *names, ""])
 
 
 def reason_text(code: str, language: str) -> str | None:

@@ -10,10 +10,11 @@ import base64
 import contextlib
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import io
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
@@ -29,6 +30,7 @@ WRITE_LIFE = timedelta(hours=6)  # at most; temporary credentials may end sooner
 READ_LIFE = timedelta(minutes=5)
 _DELETED_AT_ONCE = 1000  # as many as S3 takes
 _COPIED_AT_ONCE = 1024 * 1024  # bytes
+_WRITTEN_PART = 8 * 1024 * 1024  # bytes; 10,000 of them are 80 GB
 _IN_THIS_THREAD = TransferConfig(use_threads=False)  # the threads are bounded, and ours
 
 
@@ -147,6 +149,59 @@ _LISTINGS = {
 }
 
 
+class PartWriter(io.RawIOBase):
+    """An object that is written as a stream: a multipart upload that holds one part in memory, and no more.
+
+    Its calls block, so it belongs in a thread. `complete()` makes the object; without it there is none, and `abort()`
+    frees what was sent. `written` counts bytes.
+    """
+
+    def __init__(self, s3: Any, *, bucket: str, key: str, content_type: str) -> None:
+        super().__init__()
+        self._s3, self._place = s3, {"Bucket": bucket, "Key": key}
+        begun = s3.create_multipart_upload(**self._place, ContentType=content_type, ContentDisposition="attachment")
+        self._id: str = begun["UploadId"]
+        self._part = bytearray()
+        self._etags: list[str] = []
+        self.written = 0
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Take bytes, and send each part once it is full."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while rest:
+            taken = min(_WRITTEN_PART - len(self._part), len(rest))
+            self._part += rest[:taken]
+            rest = rest[taken:]
+            if len(self._part) == _WRITTEN_PART:
+                self._send()
+        self.written += size
+        return size
+
+    def complete(self) -> None:
+        """Send the last part, and make the object."""
+        if self._part or not self._etags:
+            self._send()
+        parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(self._etags, 1)]
+        self._s3.complete_multipart_upload(**self._place, UploadId=self._id, MultipartUpload={"Parts": parts})
+
+    def abort(self) -> None:
+        """Give up, and free what was sent; after `complete()` that changes nothing."""
+        with contextlib.suppress(botocore.exceptions.ClientError):  # or else the bucket's lifecycle does
+            self._s3.abort_multipart_upload(**self._place, UploadId=self._id)
+
+    def _send(self) -> None:
+        sent = self._s3.upload_part(
+            **self._place, UploadId=self._id, PartNumber=len(self._etags) + 1, Body=bytes(self._part)
+        )
+        self._etags.append(sent["ETag"])
+        self._part = bytearray()
+
+
 class Storage:
     """The buckets of one data region.
 
@@ -188,7 +243,14 @@ class Storage:
         return self._sign_put(bucket=bucket, key=key, headers={"content-length": str(size)}, query=query)
 
     def sign_read(
-        self, *, bucket: str, key: str, version_id: str | None, filename: str, content_type: str
+        self,
+        *,
+        bucket: str,
+        key: str,
+        version_id: str | None,
+        filename: str,
+        content_type: str,
+        lifetime: timedelta = READ_LIFE,
     ) -> SignedUrl:
         """A URL that reads one version as an attachment named `filename`, whatever letters it has (RFC 6266)."""
         query = {
@@ -196,7 +258,7 @@ class Storage:
             "response-content-type": content_type,
             **({"versionId": version_id} if version_id else {}),
         }
-        url, expires_at = self._sign("GET", self._door, bucket, key, lifetime=READ_LIFE, headers={}, query=query)
+        url, expires_at = self._sign("GET", self._door, bucket, key, lifetime=lifetime, headers={}, query=query)
         return SignedUrl("GET", url, {}, expires_at)
 
     async def head(self, *, bucket: str, key: str) -> StoredObject | None:
@@ -281,6 +343,17 @@ class Storage:
             return digest.hexdigest()
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, copy)
+
+    async def write_parts(self, *, bucket: str, key: str, content_type: str) -> PartWriter:
+        """Begin an object that is written as a stream."""
+        begin = partial(PartWriter, self._s3, bucket=bucket, key=key, content_type=content_type)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, begin)
+
+    def pieces(self, *, bucket: str, key: str, version_id: str) -> Iterator[bytes]:
+        """One version's bytes, a piece at a time. Each piece blocks, so it belongs in a thread."""
+        body = self._s3.get_object(Bucket=bucket, Key=key, VersionId=version_id)["Body"]
+        with contextlib.closing(body):
+            yield from body.iter_chunks(_COPIED_AT_ONCE)
 
     async def begin_multipart(self, *, bucket: str, key: str, content_type: str) -> str:
         """Begin a multipart upload; returns its id."""

@@ -115,9 +115,7 @@ async def test_what_a_transaction_sees_follows_whom_it_serves(
     ]
 
     async def seen(tx: Transaction) -> set[UUID]:
-        return {
-            document.document_id for document in await store.page(tx, project_id=None, words=None, after=None, limit=50)
-        }
+        return {document.document_id for document in await store.page(tx, store.Selection(), after=None, limit=50)}
 
     async with db.transaction(owner.scope) as tx:
         assert await seen(tx) == {tower, school}

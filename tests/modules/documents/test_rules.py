@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildpeer.facts import Media
-from buildpeer.modules.documents.rules import Capture, Location, captured, folded, has_page, located
+from buildpeer.modules.documents.rules import (
+    Capture,
+    Location,
+    captured,
+    distinct_paths,
+    grid,
+    has_page,
+    located,
+    tidy_name,
+    tidy_tags,
+)
+from buildpeer.platform.errors import Problem
 
 ZONE = "America/Santiago"  # UTC-3 in November
 CLOCK = datetime(2026, 11, 23, 7, 30, 5)
@@ -58,11 +69,61 @@ def test_a_place_is_the_camera_s_or_else_the_sender_s() -> None:
     assert located(Media(), latitude=None, longitude=None) == Location()
 
 
-def test_words_are_alike_whatever_their_accents_and_size() -> None:
-    assert folded("CIMENTACIÓN São Ñuñoa ﬁn") == "cimentacion sao nunoa fin"
-
-
 def test_only_pages_that_are_there_can_be_looked_at() -> None:
     assert [n for n in range(-1, 5) if has_page(n, Media(pages=3), shown=True)] == [1, 2, 3]
     assert [n for n in range(-1, 5) if has_page(n, Media(), shown=True)] == [1]
     assert not has_page(1, Media(pages=3), shown=False)
+
+
+@given(
+    st.floats(-180, 179.9),
+    st.floats(-90, 89.9),
+    st.floats(1e-6, 90),
+    st.floats(1e-6, 45),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+def test_few_cells_cover_a_box_whole(west, south, width, height, x, y) -> None:
+    east, north = min(west + width, 180.0), min(south + height, 90.0)
+    if not (west < east and south < north):
+        return
+    found = grid(west=west, south=south, east=east, north=north)
+    assert 1 <= len(found.cells) <= 12 * 12
+    longitude, latitude = west + (east - west) * x, south + (north - south) * y
+    across = 2 ** (24 - found.shift // 2)
+    column = min(int((longitude + 180) / 360 * across), across - 1)
+    row = min(int((latitude + 90) / 180 * across), across - 1)
+    woven = sum((column >> bit & 1) << 2 * bit | (row >> bit & 1) << 2 * bit + 1 for bit in range(24))
+    assert woven in found.cells
+
+
+def test_a_box_that_is_none_is_refused() -> None:
+    for west, south, east, north in ((1, 0, 0, 1), (0, 1, 1, 0), (0, 0, 181, 1), (0, -91, 1, 0)):
+        with pytest.raises(Problem, match="invalid"):
+            grid(west=west, south=south, east=east, north=north)
+
+
+def test_paths_in_an_archive_are_distinct_even_where_capitals_are_none() -> None:
+    paths = ["A/plano.pdf", "A/PLANO.pdf", "A/plano.pdf", "A/plano (2).pdf", ".env", ".env", "B.1/sin", "B.1/sin"]
+    found = distinct_paths(paths)
+    assert found == [
+        "A/plano.pdf",
+        "A/PLANO (2).pdf",
+        "A/plano (3).pdf",
+        "A/plano (2) (2).pdf",
+        ".env",
+        ".env (2)",
+        "B.1/sin",
+        "B.1/sin (2)",
+    ]
+
+
+def test_names_are_tidied_or_refused() -> None:
+    assert tidy_name("  Plano   Nin\u0303o ") == "Plano Niño"
+    for name in ("", "  ", ".", "..", "a/b", "a\\b", "a\x07b", "a\u202eb", "x" * 256):
+        with pytest.raises(Problem, match="name_invalid"):
+            tidy_name(name)
+    assert tidy_tags([" Losa  1 ", "Losa 1", "eje"]) == ["Losa 1", "eje"]
+    for tags in ([""], ["x" * 61], [str(n) for n in range(51)]):
+        with pytest.raises(Problem, match="invalid"):
+            tidy_tags(tags)

@@ -144,7 +144,7 @@ async def test_all_that_derive_says_is_renewed_by_steps_and_what_people_said_sta
 ) -> None:
     caller, data = await company.hire("manager"), content()
     upload = await arrive(http, worker_db, company, caller, data)
-    await open_files(http, company, caller, declare(data) | {"name": "otra foto.jpg"}, project=company.school)
+    await open_files(http, company, caller, declare(data) | {"name": "patio.jpg"}, project=company.school)
     for project, zone in ((company.tower, "America/Santiago"), (company.school, "America/Bogota")):
         await admin.execute("update projects set timezone = $2 where project_id = $1", project, zone)
     told: Any = {
@@ -164,7 +164,7 @@ async def test_all_that_derive_says_is_renewed_by_steps_and_what_people_said_sta
     names = ("document_id", "project_id", "kind", "name", "created_by", "created_at", "sha256")
     await renew(worker_db, upload, "words", **told)
     assert await seen() == before and await seen("losa") == before
-    assert [d["name"] for d in await seen("losa otra")] == ["otra foto.jpg"]  # by its own name, not by the first one's
+    assert [d["name"] for d in await seen("losa patio")] == ["patio.jpg"]  # by its own name, not by the first one's
     await renew(worker_db, upload, "media", **told)
     for document, zone in zip(read := await seen(), ("-03:00", "-05:00"), strict=True):
         assert (document["content_type"], document["icon"], document["captured_from"]) == (

@@ -11,7 +11,15 @@ from uuid import UUID, uuid4
 import pytest
 import yaml
 from click.testing import CliRunner
-from tests.architecture.test_isolation import add_job, add_notice, add_rfi, add_webhook, furnish, write_logs
+from tests.architecture.test_isolation import (
+    add_job,
+    add_notice,
+    add_rfi,
+    add_webhook,
+    file_away,
+    furnish,
+    write_logs,
+)
 from tests.conftest import Clients, Company
 from tests.modules.tenants.conftest import silent
 from tests.modules.uploads.arriving import arrive, open_files
@@ -87,6 +95,9 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
     )
     await write_logs(admin, company, company.tower, field.person_id, name="a")
     await furnish(admin, company, company.tower, UUID(file["upload_id"]), name="obra")
+    await admin.execute("set session_replication_role = replica")  # a pair takes two photos, and there is one
+    await file_away(admin, company, company.tower, field.person_id, UUID(file["upload_id"]), after=uuid4())
+    await admin.execute("reset session_replication_role")
     await add_job(admin, owner, company.tower)
     await add_webhook(admin, company)
     await add_notice(admin, owner, company.tower)

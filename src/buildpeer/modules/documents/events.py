@@ -1,5 +1,6 @@
 """What documents announce to people, version 1."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
@@ -8,6 +9,7 @@ from buildpeer import facts, wiring
 from buildpeer.platform.messaging import LOG, Outgoing
 
 ADDED = "document.added"
+CHANGED = "documents.changed"
 ERASED = "document.erased"
 RENEWED = "document.renewed"
 RETURNED = "document.returned"
@@ -23,9 +25,21 @@ class DocumentNews(msgspec.Struct, frozen=True):
     name: str
 
 
+class DocumentsNews(msgspec.Struct, frozen=True):
+    """Documents of a project of which people say something else from now on."""
+
+    project_id: UUID
+    document_ids: Sequence[UUID]
+
+
 def added(news: DocumentNews) -> Outgoing:
     """The announcement of a new document."""
     return Outgoing(LOG, ADDED, {"version": 1, "document": news}, news.project_id)
+
+
+def changed(news: DocumentsNews) -> Outgoing:
+    """The announcement that documents lie elsewhere, are called something else, or have a new version: one for all."""
+    return Outgoing(LOG, CHANGED, {"version": 1, "documents": news}, news.project_id)
 
 
 def erased(news: DocumentNews) -> Outgoing:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from buildpeer.modules.documents import events, rules
 from buildpeer.modules.documents.service import documents as service
+from buildpeer.modules.documents.store import changes, versions
 from buildpeer.modules.documents.store import documents as store
 from buildpeer.modules.projects import facade as projects
 from buildpeer.modules.uploads.facade import LinkedFile, ReadyFile
@@ -30,8 +31,14 @@ async def on_upload_ready(tx: Transaction, file: ReadyFile) -> None:
     capture = rules.captured(file.media, said=file.said_captured_at, zone=project.timezone)
     location = rules.located(file.media, latitude=file.said_latitude, longitude=file.said_longitude)
     if await store.insert(tx, file, capture, location):
-        news = events.DocumentNews(file.upload_id, file.project_id, file.kind, file.name)
-        await tx.announce([events.added(news)])
+        placement = await changes.take_placement(tx, file.upload_id)
+        if placement is not None:
+            await changes.put(tx, file.upload_id, placement)
+            if placement.version_of is not None:  # of what is gone by now it becomes no version, but a document
+                await versions.add(tx, file.upload_id, to=placement.version_of, at=file.settled_at)
+        if placement is None or not placement.private:
+            news = events.DocumentNews(file.upload_id, file.project_id, file.kind, file.name)
+            await tx.announce([events.added(news)])
 
 
 async def on_uploads_linked(tx: Transaction, files: Sequence[LinkedFile]) -> None:

@@ -15,7 +15,7 @@ from buildpeer.platform.limits import Limit
 
 Role = Literal["owner", "manager", "residente", "inversionista", "empleado_obra"]
 Level = Literal["none", "read", "standard", "admin"]
-Tool = Literal["company", "people", "audit", "projects", "files", "daily_logs", "rfis", "reports", "budgets"]
+Tool = Literal["company", "people", "audit", "projects", "files", "shares", "daily_logs", "rfis", "reports", "budgets"]
 InvitationKind = Literal["email", "crew", "device"]
 Locale = Literal["es", "pt", "en"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -31,6 +31,7 @@ PERMISSIONS: dict[Tool, tuple[Level, Level, Level, Level, Level]] = {
     "audit": ("read", "read", "none", "none", "none"),
     "projects": ("admin", "admin", "read", "read", "read"),
     "files": ("admin", "admin", "standard", "read", "standard"),
+    "shares": ("admin", "admin", "standard", "none", "none"),
     "daily_logs": ("admin", "admin", "admin", "none", "standard"),
     "rfis": ("admin", "admin", "standard", "none", "standard"),
     "reports": ("admin", "admin", "standard", "read", "none"),

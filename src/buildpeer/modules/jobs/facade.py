@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from buildpeer import layout
 from buildpeer.modules.jobs import events, rules, store
 from buildpeer.modules.jobs.store import Job, Lent
 from buildpeer.platform.db import Database, Scope, Transaction
@@ -34,9 +35,13 @@ class JobLost(Exception):  # noqa: N818 - nothing is wrong
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a job: a file that its orderer may download for a week, and facts that its answer shows."""
+    """What came of a job: a file that its orderer may download for a week, and facts that its answer shows.
+
+    `written_bytes`: there is no `file` here, for the handler has written so much at the `bucket` and `key` of its work.
+    """
 
     file: Path | None = None
+    written_bytes: int | None = None
     filename: str = ""
     content_type: str = "application/octet-stream"
     summary: Mapping[str, Any] = {}
@@ -51,7 +56,9 @@ class Work:
     must be one that may be repeated.
     """
 
-    def __init__(self, job: Lent, *, db: Database, people_db: Database, storage: Storage, folder: Path) -> None:
+    def __init__(
+        self, job: Lent, *, db: Database, people_db: Database, storage: Storage, folder: Path, bucket: str
+    ) -> None:
         self.job_id = job.job_id
         self.project_id = job.project_id
         self.kind = job.kind
@@ -59,6 +66,8 @@ class Work:
         self.language = job.language
         self.storage = storage
         self.folder = folder
+        # Each try has a place of its own, so one that was taken for dead writes over nobody's.
+        self.bucket, self.key = bucket, layout.job_key(job.tenant_id, job.job_id, job.tries)
         self.tenant_id, self.person_id = job.tenant_id, job.created_by
         self._job, self._db, self._people_db = job, db, people_db
         self._told_at = 0.0

@@ -91,7 +91,7 @@ async def work(
     try:
         async with _kept(db, job), _folder() as folder:
             handle = handlers[job.kind]
-            outcome = await handle(Work(job, db=db, people_db=people_db, storage=storage, folder=folder))
+            outcome = await handle(Work(job, db=db, people_db=people_db, storage=storage, folder=folder, bucket=bucket))
             await _finish(db, storage, job, outcome, bucket=bucket, now=now)
         log.info("job_done")
     except JobLost:
@@ -169,11 +169,13 @@ async def _finish(
     db: Database, storage: Storage, job: Lent, outcome: Outcome, *, bucket: str, now: Callable[[], datetime]
 ) -> None:
     place: tuple[str, str, str, str, int] | None = None
+    key = layout.job_key(job.tenant_id, job.job_id, job.tries)
+    size_bytes = outcome.written_bytes
     if outcome.file is not None:
-        # Each try writes a file of its own, so one that was taken for dead writes over nobody's.
-        key = layout.job_key(job.tenant_id, job.job_id, job.tries)
         await storage.put_file(bucket=bucket, key=key, file=outcome.file, content_type=outcome.content_type)
-        place = (bucket, key, outcome.filename, outcome.content_type, outcome.file.stat().st_size)
+        size_bytes = outcome.file.stat().st_size
+    if size_bytes is not None:
+        place = (bucket, key, outcome.filename, outcome.content_type, size_bytes)
     ended = now()
     async with db.transaction(Scope(job.tenant_id, None)) as tx:
         expires_at = ended + rules.RESULT_LIFE if place else None

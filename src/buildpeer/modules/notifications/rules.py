@@ -49,6 +49,7 @@ TOPICS: dict[str, Topic] = {
     "document.added": Topic(name="documents.added", told=("managers",), bursts=True, **_DOCUMENTS),
     "document.erased": Topic(name="documents.erased", told=(), bursts=True, **_DOCUMENTS),
     "document.withdrawn": Topic(name="documents.withdrawn", told=("managers",), bursts=True, **_DOCUMENTS),
+    "document.returned": Topic(name="documents.returned", told=("managers",), bursts=True, **_DOCUMENTS),
     "upload.changed": Topic(
         name="upload.blocked",
         told=("uploader",),

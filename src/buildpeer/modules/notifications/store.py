@@ -66,7 +66,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     old_until: datetime | None
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class Sending(msgspec.Struct, frozen=True, kw_only=True):
     """A message on its way to an endpoint; `due_at`: when it is tried next, None once that is over."""
 
     endpoint_id: UUID
@@ -533,15 +533,15 @@ async def rotate(tx: Transaction, endpoint_id: UUID, *, secret: bytes, old_until
 
 async def deliveries(
     tx: Transaction, endpoint_id: UUID, *, after: tuple[datetime, UUID], state: DeliveryState | None, limit: int
-) -> list[Delivery]:
+) -> list[Sending]:
     """What was sent to an endpoint, or is to be, newest first."""
-    return records(await tx.all(DELIVERIES, tx.tenant_id, endpoint_id, *after, state, limit), Delivery)
+    return records(await tx.all(DELIVERIES, tx.tenant_id, endpoint_id, *after, state, limit), Sending)
 
 
-async def delivery(tx: Transaction, endpoint_id: UUID, message_id: UUID) -> tuple[Delivery, dict[str, Any]] | None:
+async def delivery(tx: Transaction, endpoint_id: UUID, message_id: UUID) -> tuple[Sending, dict[str, Any]] | None:
     """A delivery, and what it holds."""
     row = await tx.one(DELIVERY, tx.tenant_id, endpoint_id, message_id)
-    return None if row is None else (record(row, Delivery), row["payload"])
+    return None if row is None else (record(row, Sending), row["payload"])
 
 
 async def attempts(tx: Transaction, endpoint_id: UUID, message_id: UUID) -> list[Attempt]:

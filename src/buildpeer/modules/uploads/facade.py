@@ -9,9 +9,9 @@ import msgspec
 
 from buildpeer.facts import Icon, Media, Rendition, Renewal
 from buildpeer.modules.uploads import store
-from buildpeer.modules.uploads.rules import Upload
+from buildpeer.modules.uploads.rules import State, Upload
 from buildpeer.modules.uploads.store import Quarantined
-from buildpeer.platform.db import Database
+from buildpeer.platform.db import Database, Transaction
 from buildpeer.platform.errors import Problem
 
 
@@ -57,6 +57,32 @@ class LinkedFile(msgspec.Struct, frozen=True):
     project_id: UUID
     kind: str
     name: str
+
+
+class SentFile(msgspec.Struct, frozen=True):
+    """An upload as it stands; `document_id` is where a duplicate's content lies."""
+
+    upload_id: UUID
+    project_id: UUID
+    state: State
+    document_id: UUID | None
+
+
+async def sent_by_caller(tx: Transaction, upload_ids: Sequence[UUID]) -> dict[UUID, SentFile]:
+    """Those of these uploads that the caller opened."""
+    return {row["upload_id"]: SentFile(**dict(row)) for row in await store.sent_by(tx, upload_ids)}
+
+
+class NamedFile(msgspec.Struct, frozen=True):
+    """An upload by its name."""
+
+    upload_id: UUID
+    name: str
+
+
+async def sent_to(tx: Transaction, project_id: UUID, upload_ids: Sequence[UUID]) -> list[NamedFile]:
+    """Those of these uploads that were sent to the project, in whatever state, if the caller may see them."""
+    return [NamedFile(**dict(row)) for row in await store.sent_to(tx, project_id, upload_ids)]
 
 
 async def list_quarantined(db: Database, *, after: tuple[UUID, UUID] | None, limit: int) -> Sequence[Quarantined]:

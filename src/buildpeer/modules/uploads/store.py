@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -82,6 +83,11 @@ IS_BUSY = "select app.has_more_open_uploads_than($1)"
 DUE = "select tenant_id, upload_id from app.due_uploads($1)"
 LINK_KNOWN = "select upload_id, document_id, added from app.link_known($1)"
 OWN = f"select {_COLUMNS} from uploads where tenant_id = $1 and created_by = $2 and upload_id = any ($3)"  # noqa: S608
+SENT_BY = """
+select upload_id, project_id, state, case when erased_at is null then document_id end as document_id from uploads
+where tenant_id = $1 and created_by = $2 and upload_id = any ($3)
+"""
+SENT_TO = "select upload_id, name from uploads where tenant_id = $1 and project_id = $2 and upload_id = any ($3)"
 PROGRESS = f"""
 update uploads set sent_bytes = n.sent, progressed_at = $5, state = 'receiving',
   updated_at = case when n.begun then $5 else updated_at end,
@@ -233,6 +239,16 @@ async def insert(
 async def by_ids(tx: Transaction, ids: Sequence[UUID]) -> list[Upload]:
     """Those of these uploads that the caller may see."""
     return records(await tx.all(BY_IDS, tx.tenant_id, list(ids)), Upload)
+
+
+async def sent_by(tx: Transaction, ids: Sequence[UUID]) -> list[Any]:
+    """Those of these uploads that are the caller's own."""
+    return await tx.all(SENT_BY, tx.tenant_id, tx.person_id, list(ids))
+
+
+async def sent_to(tx: Transaction, project_id: UUID, ids: Sequence[UUID]) -> list[Any]:
+    """The names of those of these uploads that are the project's, if the caller may see them."""
+    return await tx.all(SENT_TO, tx.tenant_id, project_id, list(ids))
 
 
 async def lock(tx: Transaction, upload_id: UUID) -> Upload | None:

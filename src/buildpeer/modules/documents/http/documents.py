@@ -5,61 +5,62 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, delete, get, post
+from litestar import Controller, Response, delete, get, patch, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from buildpeer.facts import Icon, Media
 from buildpeer.modules.documents import service
-from buildpeer.modules.documents.rules import CapturedFrom, LocatedFrom
-from buildpeer.modules.documents.service import RenditionName
-from buildpeer.modules.documents.store.documents import Document
+from buildpeer.modules.documents.http.views import DocumentView, view, views
+from buildpeer.modules.documents.service import DocumentChanges, NewArchive, RenditionName
+from buildpeer.modules.documents.store.changes import Changes, Placement
+from buildpeer.modules.documents.store.documents import Selection
+from buildpeer.modules.jobs.facade import JobStarted
+from buildpeer.platform.auth import Caller
+from buildpeer.platform.db import Database
+from buildpeer.platform.errors import Problem
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
     CallerDep,
     Cursor,
     DatabaseDep,
+    IfMatch,
     LanguageDep,
     Limit,
+    NowDep,
     Page,
     SettingsDep,
     StorageDep,
     ThrottleDep,
     page,
     read_cursor,
+    read_if_match,
+    tagged,
     used_with,
 )
 from buildpeer.platform.messages import reason_text
 from buildpeer.platform.storage import SignedUrl
 
+Kind = Literal["plan", "photo", "report"]
 PageState = Literal["ready", "making", "failed"]
 
 
-class DocumentView(msgspec.Struct, kw_only=True):
-    """A document as clients see it; `renditions`: what can be downloaded of it; `icon`: for where there is no picture.
+class ManyChanges(msgspec.Struct):
+    """What becomes different of which documents."""
 
-    `captured_at` is from the camera that wrote its zone, from GPS, from the client that sent it, or from the camera's
-    clock in the project's zone: the first that there is, and `captured_from` says which. Likewise where it was taken.
-    """
+    document_ids: list[UUID]
+    changes: Changes
 
+
+class Placements(msgspec.Struct):
+    """Where which files go."""
+
+    placements: list[Placement]
+
+
+class NewVersion(msgspec.Struct):
+    """A version to make, `version_id` being a UUIDv7 of the client's making, with the content of `document_id`."""
+
+    version_id: UUID
     document_id: UUID
-    project_id: UUID
-    kind: str
-    name: str
-    size_bytes: int
-    content_type: str
-    sha256: str
-    media: Media
-    renditions: list[RenditionName]
-    preview_reason: str | None
-    preview_reason_text: str | None
-    icon: Icon
-    captured_at: datetime | None
-    captured_from: CapturedFrom | None
-    latitude: float | None
-    longitude: float | None
-    located_from: LocatedFrom | None
-    created_by: UUID
-    created_at: datetime
 
 
 class Wanted(msgspec.Struct):
@@ -105,27 +106,109 @@ class DocumentsController(Controller):
         db: DatabaseDep,
         language: LanguageDep,
         project_id: Annotated[UUID | None, QueryParameter(name="project_id", required=False)] = None,
-        q: Annotated[str | None, QueryParameter(name="q", required=False, max_length=200)] = None,
+        q: Annotated[str, QueryParameter(name="q", required=False, max_length=200)] = "",
+        tag: Annotated[list[str] | None, QueryParameter(name="tag", required=False, max_items=10)] = None,
+        kind: Annotated[Kind | None, QueryParameter(name="kind", required=False)] = None,
+        folder_id: Annotated[UUID | None, QueryParameter(name="folder_id", required=False)] = None,
+        archived: Annotated[bool, QueryParameter(name="archived", required=False)] = False,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> Page[DocumentView]:
-        """Documents that the caller may see, newest first; with `q`, those whose name or text has all of its words."""
-        found = await service.list_documents(
-            db,
-            caller=caller,
-            project_id=project_id,
-            words=q,
-            after=read_cursor(cursor, tuple[datetime, UUID]),
-            limit=limit + 1,
+        """Documents that the caller may see, newest first; versions that were superseded are left out.
+
+        With `q`, those whose name, description, tags or text has all of its words: neither accents nor endings count,
+        "…" is a phrase, and - means without. Where nothing has them, those with words that come close. With `tag`,
+        those with all of these tags. Other filters go with `project_id`, unless there is a `q` or `tag`; a folder is
+        listed by name.
+        """
+        wanted = Selection(
+            project_id=project_id, words=q.strip(), tags=tag or (), kind=kind, folder_id=folder_id, archived=archived
         )
-        return page([_view(d, language) for d in found], limit, lambda d: [d.created_at, d.document_id])
+        if project_id is None and (folder_id or kind or archived) and not (wanted.words or wanted.tags):
+            raise Problem("invalid", "project_id is missing")
+        if folder_id is not None and not (wanted.words or wanted.tags):
+            return await _folder(db, caller=caller, language=language, wanted=wanted, cursor=cursor, limit=limit)
+        after = read_cursor(cursor, tuple[datetime, UUID])
+        found = await service.list_documents(db, caller=caller, wanted=wanted, after=after, limit=limit + 1)
+        return page(views(found, language), limit, lambda d: [d.created_at, d.document_id])
 
     @get("/{document_id:uuid}", summary="One document")
     async def get_document(
         self, document_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, language: LanguageDep
+    ) -> Response[DocumentView]:
+        """A document, or a version of it, and what is known of its content."""
+        document = await service.get_document(db, caller=caller, document_id=document_id)
+        return tagged(view(document, language), document.version)
+
+    @patch("/{document_id:uuid}", summary="Change a document")
+    async def change_document(
+        self,
+        *,
+        document_id: FromPath[UUID],
+        data: JSONBody[DocumentChanges],
+        caller: CallerDep,
+        db: DatabaseDep,
+        language: LanguageDep,
+        now: NowDep,
+        if_match: IfMatch = None,
+    ) -> Response[DocumentView]:
+        """Change what is named; others' documents are archived and made private by owners and managers alone."""
+        version = read_if_match(if_match)
+        document = await service.change_document(
+            db, caller=caller, document_id=document_id, version=version, changes=data, now=now
+        )
+        return tagged(view(document, language), document.version)
+
+    @post("/changes", summary="Change many documents", status_code=200)
+    async def change_documents(
+        self,
+        data: JSONBody[ManyChanges],
+        caller: CallerDep,
+        db: DatabaseDep,
+        language: LanguageDep,
+        now: NowDep,
+    ) -> list[DocumentView]:
+        """Move, tag, archive, star or hide up to 500 documents of one project: all of them, or none."""
+        changed = await service.change_documents(
+            db, caller=caller, document_ids=data.document_ids, changes=data.changes, now=now
+        )
+        return views(changed, language)
+
+    @post("/placements", summary="Say where files go", status_code=204)
+    async def place(self, data: JSONBody[Placements], caller: CallerDep, db: DatabaseDep, now: NowDep) -> None:
+        """Say of up to 500 of one's own uploads where they go once they are ready: into a folder, an album or a place,
+        or as the next version of a document. Said again, the later word counts. What is ready goes there at once.
+        """
+        await service.place(db, caller=caller, placements=data.placements, now=now)
+
+    @get("/{document_id:uuid}/versions", summary="A document's versions")
+    async def list_versions(
+        self, document_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, language: LanguageDep
+    ) -> list[DocumentView]:
+        """All versions of a document, by the id of any of them, the newest first."""
+        return views(await service.list_versions(db, caller=caller, document_id=document_id), language)
+
+    @post("/{document_id:uuid}/versions", summary="Make a version")
+    async def add_version(
+        self,
+        *,
+        document_id: FromPath[UUID],
+        data: JSONBody[NewVersion],
+        caller: CallerDep,
+        db: DatabaseDep,
+        language: LanguageDep,
+        now: NowDep,
     ) -> DocumentView:
-        """A document and what is known of its content."""
-        return _view(await service.get_document(db, caller=caller, document_id=document_id), language)
+        """Make a new version with the content of an older one, which restores it, or of another document."""
+        made = await service.add_version(
+            db,
+            caller=caller,
+            document_id=document_id,
+            version_id=data.version_id,
+            content_of=data.document_id,
+            now=now,
+        )
+        return view(made, language)
 
     @get("/{document_id:uuid}/pages/{number:int}", summary="One page")
     async def look_at_page(
@@ -154,7 +237,7 @@ class DocumentsController(Controller):
 
     @delete("/{document_id:uuid}", summary="Erase a document", opt=used_with("files", write="admin"))
     async def erase(self, document_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep) -> None:
-        """Take a document away for everybody; owners and managers may, and who uploaded it."""
+        """Take a document away with all its versions; owners and managers may, and who sent every one of them."""
         await service.erase(db, caller=caller, document_id=document_id)
 
     @post("/{document_id:uuid}/downloads", summary="A read URL")
@@ -170,33 +253,51 @@ class DocumentsController(Controller):
         return await service.download(db, storage, caller=caller, document_id=document_id, rendition=data.rendition)
 
 
-def _view(document: Document, language: str) -> DocumentView:
-    renditions: list[RenditionName] = ["original"]
-    if document.preview:
-        renditions.append("preview")
-    if document.thumbnail:
-        renditions.append("thumbnail")
-    return DocumentView(
-        document_id=document.document_id,
-        project_id=document.project_id,
-        kind=document.kind,
-        name=document.name,
-        size_bytes=document.size_bytes,
-        content_type=document.content_type,
-        sha256=document.sha256.hex(),
-        media=document.media,
-        renditions=renditions,
-        preview_reason=document.preview_reason or None,
-        preview_reason_text=reason_text(document.preview_reason, language),
-        icon=document.icon,
-        captured_at=document.captured_at,
-        captured_from=document.captured_from,
-        latitude=document.latitude,
-        longitude=document.longitude,
-        located_from=document.located_from,
-        created_by=document.created_by,
-        created_at=document.created_at,
-    )
+class ProjectDocumentsController(Controller):
+    """Documents of one project."""
+
+    path = "/v1/projects/{project_id:uuid}"
+    tags = ("documents",)
+    opt = used_with("files")
+
+    @get("/unfiled-documents", summary="List what lies in no folder")
+    async def list_unfiled(
+        self,
+        *,
+        project_id: FromPath[UUID],
+        caller: CallerDep,
+        db: DatabaseDep,
+        language: LanguageDep,
+        kind: Annotated[Kind | None, QueryParameter(name="kind", required=False)] = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> Page[DocumentView]:
+        """What lies in the project itself, by name as people order names."""
+        wanted = Selection(project_id=project_id, kind=kind)
+        return await _folder(db, caller=caller, language=language, wanted=wanted, cursor=cursor, limit=limit)
+
+    @post("/archives", summary="Order a ZIP file", opt=used_with("files", write="read"))
+    async def order_archive(
+        self,
+        project_id: FromPath[UUID],
+        data: JSONBody[NewArchive],
+        caller: CallerDep,
+        db: DatabaseDep,
+        language: LanguageDep,
+    ) -> JobStarted:
+        """A folder with all that lies in it, or up to 500 documents of a project, as one file: `GET /v1/jobs/{job_id}`
+        says when it is there. What is still being checked, or locked away meanwhile, is left out, and named in it.
+        """
+        return await service.order_archive(db, caller=caller, project_id=project_id, wanted=data, language=language)
+
+
+async def _folder(
+    db: Database, *, caller: Caller, language: str, wanted: Selection, cursor: str | None, limit: int
+) -> Page[DocumentView]:
+    after = read_cursor(cursor, tuple[str, UUID])
+    found = await service.list_folder(db, caller=caller, wanted=wanted, after=after, limit=limit + 1)
+    names = {document.document_id: document.ordered_name for document in found}
+    return page(views(found, language), limit, lambda d: [names[d.document_id], d.document_id])
 
 
 def _page_view(found: service.Page, language: str) -> PageView:

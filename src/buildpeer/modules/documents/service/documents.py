@@ -1,4 +1,4 @@
-"""Reading documents, renewing what is known of them, and erasing them."""
+"""Reading documents: lists, pages, downloads; and renewing what is known of them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,8 +10,7 @@ import msgspec
 from buildpeer.facts import PageMade, page_key
 from buildpeer.modules.documents import events, rules
 from buildpeer.modules.documents.store import documents as store
-from buildpeer.modules.documents.store.documents import Document
-from buildpeer.modules.identity import facade as identity
+from buildpeer.modules.documents.store.documents import Document, Selection
 from buildpeer.modules.projects import facade as projects
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform.auth import Caller
@@ -35,17 +34,21 @@ class Page(msgspec.Struct, frozen=True):
 
 
 async def list_documents(
-    db: Database,
-    *,
-    caller: Caller,
-    project_id: UUID | None,
-    words: str | None,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
+    db: Database, *, caller: Caller, wanted: Selection, after: tuple[datetime, UUID] | None, limit: int
 ) -> Sequence[Document]:
-    """Documents that the caller may see, newest first; only those whose name or text has all of `words`."""
+    """Documents that the caller may see, newest first; superseded versions are left out."""
     async with db.transaction(caller.scope) as tx:
-        return await store.page(tx, project_id=project_id, words=words, after=after, limit=limit)
+        return await store.page(tx, wanted, after=after, limit=limit)
+
+
+async def list_folder(
+    db: Database, *, caller: Caller, wanted: Selection, after: tuple[str, UUID] | None, limit: int
+) -> Sequence[Document]:
+    """What lies in the wanted folder, or in none, by name as people order names. Raises Problem not_found."""
+    async with db.transaction(caller.scope) as tx:
+        if wanted.project_id is not None:
+            await projects.find_project(tx, wanted.project_id)
+        return await store.page_of_folder(tx, wanted, after=after, limit=limit)
 
 
 async def get_document(db: Database, *, caller: Caller, document_id: UUID) -> Document:
@@ -54,7 +57,14 @@ async def get_document(db: Database, *, caller: Caller, document_id: UUID) -> Do
     Raises Problem not_found.
     """
     async with db.transaction(caller.scope) as tx:
-        return _found(await store.by_id(tx, document_id))
+        return found(await store.by_id(tx, document_id))
+
+
+def found(document: Document | None) -> Document:
+    """What a lookup gave. Raises Problem not_found where that was nothing."""
+    if document is None:
+        raise Problem("not_found")
+    return document
 
 
 async def download(
@@ -65,7 +75,7 @@ async def download(
     Raises Problem not_found, also for a picture that could not be made.
     """
     async with db.transaction(caller.scope) as tx:
-        document = _found(await store.by_id(tx, document_id))
+        document = found(await store.by_id(tx, document_id))
         signed = _sign(storage, document, rendition)
         await store.audit_download(tx, document, rendition)
     return signed
@@ -87,7 +97,7 @@ async def look_at(
     orders it again. The audit trail says who looked. Raises Problem not_found, also for what has no pages to show.
     """
     async with db.transaction(caller.scope) as tx:
-        document = _found(await store.by_id(tx, document_id))
+        document = found(await store.by_id(tx, document_id))
     if not rules.has_page(number, document.media, shown=document.preview is not None):
         raise Problem("not_found")
     made = await _made(storage, derived_bucket, document, number)
@@ -95,7 +105,7 @@ async def look_at(
     orders = made is None and await throttle.is_first(rules.PAGE_ORDERS, bytes_and_page)
     # S3 was asked in between, with no transaction open: the right to look is asked for once more
     async with db.transaction(caller.scope) as tx:
-        _found(await store.by_id(tx, document_id))
+        found(await store.by_id(tx, document_id))
         if orders:
             order = events.page_wanted(document.bucket, document.key, document.version_id, document.size_bytes, number)
             await tx.announce([order])
@@ -144,7 +154,7 @@ async def renew(tx: Transaction, file: ReadyFile) -> None:
             project = await projects.find_project(tx, document.project_id)
             new = _read_anew(new, file, project.timezone)
         if file.renews in ("all", "words"):
-            words = rules.folded(f"{document.name} {file.text}")
+            words = file.text
         if await store.renew(tx, new, words=words):
             news = events.DocumentNews(document.document_id, document.project_id, document.kind, document.name)
             await tx.announce([events.renewed(news)])
@@ -168,26 +178,6 @@ def _read_anew(document: Document, file: ReadyFile, zone: str) -> Document:
         longitude=location.longitude,
         located_from=location.source,
     )
-
-
-async def erase(db: Database, *, caller: Caller, document_id: UUID) -> None:
-    """Take a document away, for everybody and at once; its bytes follow when no other document has them.
-
-    Owners and managers may, and who uploaded it. Raises Problem not_found or not_allowed.
-    """
-    async with db.transaction(caller.scope) as tx:
-        document = _found(await store.by_id(tx, document_id))
-        identity.permit(tx, "files", "standard" if document.created_by == caller.person_id else "admin")
-        if not await store.erase(tx, document_id):  # somebody else was faster
-            raise Problem("not_found")
-        news = events.DocumentNews(document_id, document.project_id, document.kind, document.name)
-        await tx.announce([events.erased(news)])
-
-
-def _found(document: Document | None) -> Document:
-    if document is None:
-        raise Problem("not_found")
-    return document
 
 
 def _sign(storage: Storage, document: Document, rendition: RenditionName) -> SignedUrl:

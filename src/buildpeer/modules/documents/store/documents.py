@@ -9,7 +9,7 @@ import msgspec
 
 from buildpeer.facts import Icon, Media, Rendition
 from buildpeer.modules.documents.events import DocumentNews
-from buildpeer.modules.documents.rules import Capture, CapturedFrom, LocatedFrom, Location, folded
+from buildpeer.modules.documents.rules import Capture, CapturedFrom, LocatedFrom, Location
 from buildpeer.modules.uploads.facade import ReadyFile
 from buildpeer.platform.db import FIRST_PAGE, Transaction, record, records
 
@@ -41,57 +41,96 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     longitude: float | None
     located_from: LocatedFrom | None
     created_at: datetime
+    folder_id: UUID | None
+    description: str
+    tags: list[str]
+    album_id: UUID | None
+    location_id: UUID | None
+    trade_id: UUID | None
+    private: bool
+    starred: bool
+    archived_at: datetime | None
+    version: int
+    series_id: UUID
+    version_number: int
+    superseded_at: datetime | None
+    ordered_name: str
+    shown_at: datetime
 
 
-_COLUMNS = """
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which documents a list has: with all these words and tags, in a folder, of a kind; archived ones or others."""
+
+    project_id: UUID | None = None
+    words: str = ""
+    tags: Sequence[str] = ()
+    folder_id: UUID | None = None
+    kind: str | None = None
+    archived: bool = False
+
+
+COLUMNS = """
 document_id, project_id, created_by, kind, name, size_bytes, content_type, sha256, bucket, key, version_id, media,
-thumbnail, preview, preview_reason, icon, captured_at, captured_from, latitude, longitude, located_from, created_at
+thumbnail, preview, preview_reason, icon, captured_at, captured_from, latitude, longitude, located_from, created_at,
+folder_id, description, tags, album_id, location_id, trade_id, private, starred, archived_at, version, series_id,
+version_number, superseded_at, ordered_name, shown_at
 """
 INSERT = """
 insert into documents (tenant_id, document_id, project_id, created_by, kind, name, size_bytes, content_type, sha256,
   bucket, key, version_id, media, thumbnail, preview, preview_reason, created_at, icon, captured_at, captured_from,
   latitude, longitude, located_from, words)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-  to_tsvector('simple', $24))
+  app.words($24))
 on conflict do nothing returning true
 """
-BY_ID = f"select {_COLUMNS} from documents where tenant_id = $1 and document_id = $2"  # noqa: S608
-# Two, and without `is null or`, so that each reads its index from where the page begins and no further than it ends.
-PAGE = f"""
-select {_COLUMNS} from documents where tenant_id = $1 and (created_at, document_id) < ($2, $3)
-order by created_at desc, document_id desc limit $4
-"""  # noqa: S608
+BY_ID = f"select {COLUMNS} from documents where tenant_id = $1 and document_id = $2"  # noqa: S608
+_IN_USE = "superseded_at is null and archived_at is null"
+_NEWEST = "(created_at, document_id) < ($2, $3) order by created_at desc, document_id desc limit $4"
+# Several, and without `is null or`, so that each reads its index from where the page begins to where it ends.
+PAGE = f"select {COLUMNS} from documents where tenant_id = $1 and {_IN_USE} and {_NEWEST}"  # noqa: S608
 PAGE_OF_PROJECT = f"""
-select {_COLUMNS} from documents where tenant_id = $1 and project_id = $5 and (created_at, document_id) < ($2, $3)
-order by created_at desc, document_id desc limit $4
+select {COLUMNS} from documents where tenant_id = $1 and project_id = $5 and {_IN_USE} and {_NEWEST}
+"""  # noqa: S608
+PAGE_OF_KIND = f"""
+select {COLUMNS} from documents where tenant_id = $1 and project_id = $5 and kind = $6 and {_IN_USE} and {_NEWEST}
+"""  # noqa: S608
+ARCHIVED = f"""
+select {COLUMNS} from documents where tenant_id = $1 and project_id = $5 and ($6::text is null or kind = $6)
+  and superseded_at is null and archived_at is not null and {_NEWEST}
+"""  # noqa: S608
+PAGE_OF_FOLDER = f"""
+select {COLUMNS} from documents where tenant_id = $1 and project_id = $2 and folder_id = $3 and {_IN_USE}
+  and ($7::text is null or kind = $7) and (ordered_name, document_id) > ($4, $5)
+order by ordered_name, document_id limit $6
+"""  # noqa: S608
+PAGE_OF_NO_FOLDER = f"""
+select {COLUMNS} from documents where tenant_id = $1 and project_id = $2 and $3::uuid is null and folder_id is null
+  and {_IN_USE} and ($7::text is null or kind = $7) and (ordered_name, document_id) > ($4, $5)
+order by ordered_name, document_id limit $6
 """  # noqa: S608
 FOUND = f"""
-select {_COLUMNS} from documents where tenant_id = $1 and (created_at, document_id) < ($2, $3)
-  and words @@ websearch_to_tsquery('simple', $5)
-order by created_at desc, document_id desc limit $4
-"""  # noqa: S608
-FOUND_IN_PROJECT = f"""
-select {_COLUMNS} from documents where tenant_id = $1 and project_id = $6 and (created_at, document_id) < ($2, $3)
-  and words @@ websearch_to_tsquery('simple', $5)
-order by created_at desc, document_id desc limit $4
+select {COLUMNS} from documents where tenant_id = $1
+  and document_id = any (array(select app.find_documents($5, $6, $7, $8, $9, null, $10, $2, $3, $4)))
+order by created_at desc, document_id desc
 """  # noqa: S608
 LOCK_BY_BYTES = f"""
-select {_COLUMNS} from documents where tenant_id = $1 and key = $2 and version_id = $3 and withdrawn_at is null
+select {COLUMNS} from documents where tenant_id = $1 and key = $2 and version_id = $3 and withdrawn_at is null
 order by document_id for update
 """  # noqa: S608
 RENEW = """
-update documents set content_type = $3, media = $4, thumbnail = $5, preview = $6, preview_reason = $7, icon = $8,
-  captured_at = $9, captured_from = $10, latitude = $11, longitude = $12, located_from = $13,
-  words = coalesce(to_tsvector('simple', $14), words)
-where tenant_id = $1 and document_id = $2
-  and (content_type, media, thumbnail, preview, preview_reason, icon, captured_at, captured_from, latitude, longitude,
-    located_from, words) is distinct from
-    ($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, coalesce(to_tsvector('simple', $14), words))
+update documents d set content_type = $3, media = $4, thumbnail = $5, preview = $6, preview_reason = $7, icon = $8,
+  captured_at = $9, captured_from = $10, latitude = $11, longitude = $12, located_from = $13, words = n.words
+from (select document_id, case when $14::text is null then words
+    else app.index_words(app.words($14), name, description, tags) end as words
+  from documents where tenant_id = $1 and document_id = $2) n
+where d.tenant_id = $1 and d.document_id = n.document_id
+  and (d.content_type, d.media, d.thumbnail, d.preview, d.preview_reason, d.icon, d.captured_at, d.captured_from,
+    d.latitude, d.longitude, d.located_from, d.words) is distinct from
+    ($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, n.words)
 returning true
 """
 WITHDRAW = "select document_id, project_id, kind, name from app.withdraw_documents($1, $2, $3)"
 RETURN = "select document_id, project_id, kind, name from app.return_documents($1, $2)"
-ERASE = "delete from documents where tenant_id = $1 and document_id = $2 returning true"
 MISSING = """
 select exists (select from unnest($3::uuid[]) as w (id) where not exists (
   select from documents d where d.tenant_id = $1 and d.project_id = $2 and d.document_id = w.id))
@@ -131,7 +170,7 @@ async def insert(tx: Transaction, file: ReadyFile, capture: Capture, location: L
             location.latitude,
             location.longitude,
             location.source,
-            folded(f"{file.name} {file.text}"),
+            file.text,
         )
     )
 
@@ -181,27 +220,32 @@ async def by_id(tx: Transaction, document_id: UUID) -> Document | None:
 
 
 async def page(
-    tx: Transaction,
-    *,
-    project_id: UUID | None,
-    words: str | None,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
+    tx: Transaction, wanted: Selection, *, after: tuple[datetime, UUID] | None, limit: int
 ) -> Sequence[Document]:
-    """Documents, newest first, after a time and id; those with all these words, if any."""
+    """Documents, newest first, after a time and id."""
     asked = (tx.tenant_id, *(after or FIRST_PAGE), limit)
-    if words:
-        asked = (*asked, folded(words))
-    if project_id:
-        rows = await tx.all(FOUND_IN_PROJECT if words else PAGE_OF_PROJECT, *asked, project_id)
+    if wanted.words or wanted.tags:
+        found = (wanted.project_id, wanted.words, list(wanted.tags), wanted.folder_id, wanted.kind, wanted.archived)
+        rows = await tx.all(FOUND, *asked, *found)
+    elif wanted.project_id is None:
+        rows = await tx.all(PAGE, *asked)
+    elif wanted.archived:
+        rows = await tx.all(ARCHIVED, *asked, wanted.project_id, wanted.kind)
+    elif wanted.kind:
+        rows = await tx.all(PAGE_OF_KIND, *asked, wanted.project_id, wanted.kind)
     else:
-        rows = await tx.all(FOUND if words else PAGE, *asked)
+        rows = await tx.all(PAGE_OF_PROJECT, *asked, wanted.project_id)
     return records(rows, Document)
 
 
-async def erase(tx: Transaction, document_id: UUID) -> bool:
-    """Take a document away; False if the caller may not, or it is gone. The database leaves word to erase its bytes."""
-    return bool(await tx.value(ERASE, tx.tenant_id, document_id))
+async def page_of_folder(
+    tx: Transaction, wanted: Selection, *, after: tuple[str, UUID] | None, limit: int
+) -> Sequence[Document]:
+    """What lies in a folder, or in none, by name, after a name in order and id."""
+    name, document_id = after or ("", UUID(int=0))
+    sql = PAGE_OF_NO_FOLDER if wanted.folder_id is None else PAGE_OF_FOLDER
+    rows = await tx.all(sql, tx.tenant_id, wanted.project_id, wanted.folder_id, name, document_id, limit, wanted.kind)
+    return records(rows, Document)
 
 
 async def misses(tx: Transaction, project_id: UUID, document_ids: Collection[UUID]) -> bool:

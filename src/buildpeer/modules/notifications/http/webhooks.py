@@ -12,7 +12,7 @@ from buildpeer.modules.notifications import rules
 from buildpeer.modules.notifications.rules import DeliveryState
 from buildpeer.modules.notifications.service import webhooks
 from buildpeer.modules.notifications.service.webhooks import EndpointChanges, MadeEndpoint, NewEndpoint, ShownDelivery
-from buildpeer.modules.notifications.store import Delivery, Endpoint
+from buildpeer.modules.notifications.store import Endpoint, Sending
 from buildpeer.platform.http import (
     DEFAULT_LIMIT,
     CallerDep,
@@ -125,7 +125,7 @@ class WebhooksController(Controller):
         return await webhooks.rotate_secret(db, webhook_cipher, caller=caller, endpoint_id=endpoint_id, now=now)
 
     @post("/{endpoint_id:uuid}/tests", status_code=202, summary="Send a test")
-    async def send_test(self, endpoint_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, now: NowDep) -> Delivery:
+    async def send_test(self, endpoint_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, now: NowDep) -> Sending:
         """A message of type `test`; its delivery tells how it fares."""
         return await webhooks.send_test(db, caller=caller, endpoint_id=endpoint_id, now=now)
 
@@ -139,7 +139,7 @@ class WebhooksController(Controller):
         in_state: Annotated[DeliveryState | None, QueryParameter(name="state", required=False)] = None,
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
-    ) -> Page[Delivery]:
+    ) -> Page[Sending]:
         """What was sent in the last 30 days, or is to be, newest first."""
         after = read_cursor(cursor, tuple[datetime, UUID])
         found = await webhooks.list_deliveries(
@@ -157,7 +157,7 @@ class WebhooksController(Controller):
     @post("/{endpoint_id:uuid}/deliveries/{message_id:uuid}/replay", status_code=202, summary="Send once more")
     async def replay(
         self, endpoint_id: FromPath[UUID], message_id: FromPath[UUID], caller: CallerDep, db: DatabaseDep, now: NowDep
-    ) -> Delivery:
+    ) -> Sending:
         """The same message under the same id, tried for three days again."""
         return await webhooks.replay(db, caller=caller, endpoint_id=endpoint_id, message_id=message_id, now=now)
 

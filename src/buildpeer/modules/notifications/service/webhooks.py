@@ -10,7 +10,7 @@ import msgspec
 from buildpeer.modules.identity import facade as identity
 from buildpeer.modules.notifications import rules, store
 from buildpeer.modules.notifications.rules import DeliveryState
-from buildpeer.modules.notifications.store import Attempt, Delivery, Endpoint
+from buildpeer.modules.notifications.store import Attempt, Endpoint, Sending
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import FIRST_PAGE, Database, Transaction
 from buildpeer.platform.encryption import Cipher
@@ -51,7 +51,7 @@ class MadeEndpoint(msgspec.Struct, frozen=True):
 class ShownDelivery(msgspec.Struct, frozen=True):
     """A delivery, what it holds, and its last hundred attempts, newest first."""
 
-    delivery: Delivery
+    delivery: Sending
     payload: dict[str, Any]
     attempts: list[Attempt]
 
@@ -162,7 +162,7 @@ async def rotate_secret(
         return MadeEndpoint(await _find(tx, endpoint_id), rules.spelled_secret(key))
 
 
-async def send_test(db: Database, *, caller: Caller, endpoint_id: UUID, now: datetime) -> Delivery:
+async def send_test(db: Database, *, caller: Caller, endpoint_id: UUID, now: datetime) -> Sending:
     """Send an endpoint a message of type `test`. Raises Problem not_found or not_allowed, webhook_disabled."""
     message_id = new_id()
     message = {
@@ -188,7 +188,7 @@ async def list_deliveries(
     after: tuple[datetime, UUID] | None,
     state: DeliveryState | None,
     limit: int,
-) -> list[Delivery]:
+) -> list[Sending]:
     """What was sent to an endpoint, or is to be, newest first. Raises Problem not_found or not_allowed."""
     async with db.transaction(caller.scope) as tx:
         identity.permit(tx, "company", "admin")
@@ -204,7 +204,7 @@ async def get_delivery(db: Database, *, caller: Caller, endpoint_id: UUID, messa
         return ShownDelivery(delivery, payload, await store.attempts(tx, endpoint_id, message_id))
 
 
-async def replay(db: Database, *, caller: Caller, endpoint_id: UUID, message_id: UUID, now: datetime) -> Delivery:
+async def replay(db: Database, *, caller: Caller, endpoint_id: UUID, message_id: UUID, now: datetime) -> Sending:
     """Send a message once more, under the same id; one that waits anyway goes on waiting.
 
     Raises Problem not_found or not_allowed, webhook_disabled.
@@ -249,7 +249,7 @@ async def _find_enabled(tx: Transaction, endpoint_id: UUID) -> None:
         raise Problem("webhook_disabled")
 
 
-async def _find_delivery(tx: Transaction, endpoint_id: UUID, message_id: UUID) -> tuple[Delivery, dict[str, Any]]:
+async def _find_delivery(tx: Transaction, endpoint_id: UUID, message_id: UUID) -> tuple[Sending, dict[str, Any]]:
     found = await store.delivery(tx, endpoint_id, message_id)
     if found is None:
         raise Problem("not_found")
