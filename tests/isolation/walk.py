@@ -137,8 +137,8 @@ select * from (
   union all select 'day', name, tenant_id, project_id, 'project', null, day::timestamptz from calendar_days
   union all select 'endpoint_id', concat_ws(' ', endpoint_id, description), tenant_id, null, 'managers', null,
     created_at from webhook_endpoints
-  union all select 'message_id', message_id::text, tenant_id, null, 'managers', null, occurred_at
-    from webhook_messages
+  union all select 'message_id', message_id::text, tenant_id, null, 'managers', endpoint_id, occurred_at
+    from webhook_deliveries
   union all select 'job_id', job_id::text, tenant_id, null, 'one', created_by, created_at from jobs
 ) as all_words where tenant_id = any ($1) order by created_at, kind, words
 """
@@ -384,10 +384,9 @@ class Walk:
             return self._nobodys(name)
         if name == "email":
             return f"{self._any(name, rights).partition('@')[0]}@example.test"
-        if name == "device_id" and "person_id" in ids and self.rng.random() < 0.7:
-            theirs = [
-                d for d in self.pool[name] if any(str(a.person_id) == ids["person_id"] for a in self.audiences[d])
-            ]
+        of = {"device_id": "person_id", "message_id": "endpoint_id"}.get(name)
+        if of in ids and self.rng.random() < 0.7:
+            theirs = [d for d in self.pool[name] if any(str(a.person_id) == ids[of] for a in self.audiences[d])]
             if theirs:
                 return self.rng.choice(theirs)
         if name == "sha256" and self.rng.random() < 0.3:
