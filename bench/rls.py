@@ -97,7 +97,7 @@ from (
 _INDEXES = """
 select indexdef, indexrelid::regclass::text as name
 from pg_index join pg_indexes on indexname = indexrelid::regclass::text
-where indrelid = 'documents'::regclass and not indisprimary
+where indrelid = 'documents'::regclass and not exists (select from pg_constraint where conindid = indexrelid)
 """
 _CALLERS = """
 select m.tenant_id, m.person_id, m.role, ps.ids[1] as project_id, array(
@@ -194,7 +194,6 @@ async def _at(
     admin = await asyncpg.connect(admin_url)
     await admin.execute("set session_replication_role = replica; set synchronous_commit = off")
     await admin.execute(_PLAIN_ROLE)
-    await admin.execute("alter table documents set unlogged")  # which reading doesn't notice
     at: dict[int, dict[str, Any]] = {}
     for tenants in sizes:
         filled = await fill(admin, tenants=tenants, rows=rows, people=people)

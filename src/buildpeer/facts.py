@@ -5,6 +5,7 @@ reads from the key whom it concerns. The shape of `bucket` and `object` is that 
 event (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html), so one routing pattern fits all.
 """
 
+import hashlib
 from datetime import datetime
 from typing import Literal
 
@@ -18,6 +19,8 @@ RESCAN_WANTED = "Rescan Wanted"
 DERIVE_WANTED = "Derive Wanted"
 PART_ASSEMBLED = "Part Assembled"
 PAGE_WANTED = "Page Wanted"
+SHEETS_WANTED = "Sheets Wanted"
+OVERLAY_WANTED = "Overlay Wanted"
 GUARDDUTY_RESULT = "GuardDuty Malware Protection Object Scan Result"
 
 SOURCE_S3 = "aws.s3"
@@ -33,6 +36,7 @@ Assembly = Literal["joined", "incomplete", "differ", "lost"]
 # What a file that is ready gets anew: all that derive says of it; its pictures; its type, what it says of itself, and
 # when and where it was taken; or what it is found by.
 Renewal = Literal["all", "preview", "media", "words"]
+Alignment = Literal["same_size", "same_width", "top_left"]
 Icon = Literal["photo", "pdf", "drawing", "model", "text", "sheet", "slides", "archive", "video", "audio", "other"]
 
 
@@ -201,6 +205,63 @@ class PageMade(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class SheetsWanted(msgspec.Struct, frozen=True):
+    """Asks for what the sheets of a version that is known to be clean say in their title blocks."""
+
+    bucket: Bucket
+    object: Object
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A line of text on a sheet as it is shown: where it begins, at half its height, from the top left corner (0, 0) to
+    the bottom right one (1, 1); and the height of its letters as a share of the sheet's shorter side.
+    """
+
+    text: str
+    x: float
+    y: float
+    height: float
+
+
+class Sheet(msgspec.Struct, frozen=True):
+    """What a page calls itself, and the lines of its lower and its right part, from the top to the bottom."""
+
+    label: str = ""
+    lines: list[Line] = []
+
+
+class SheetsRead(msgspec.Struct, frozen=True):
+    """The sheets of a file in order, as many as could be read in time; `reason` says why there are none."""
+
+    sheets: list[Sheet] = []
+    reason: str = ""
+
+
+class OverlayWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Asks for a page to be laid over another one, which it follows; both of versions that are known to be clean, in
+    one bucket.
+    """
+
+    bucket: Bucket
+    object: Object
+    page: int
+    older: Object
+    older_page: int
+
+
+class OverlayMade(msgspec.Struct, frozen=True):
+    """What became of a wanted overlay: what only the older page has is red, what only the newer one has is blue.
+
+    same_size: sheets of one size. same_width: of other sizes and one shape, so both were drawn as wide as the newer.
+    top_left: of other shapes, drawn at one scale with their top left corners together.
+    """
+
+    picture: PagePicture | None = None
+    tiles: Tiles | None = None
+    alignment: Alignment | None = None
+    reason: str = ""
+
+
 class PartWanted(msgspec.Struct, frozen=True, kw_only=True):
     """Asks for a part to be joined of its chunks; `object` is the whole file, which has no version yet.
 
@@ -238,7 +299,9 @@ class Event(msgspec.Struct, frozen=True, rename={"detail_type": "detail-type"}):
     detail: msgspec.Raw
 
 
-def event(source: str, detail_type: str, detail: Fact | PartWanted | PageWanted) -> dict[str, object]:
+def event(
+    source: str, detail_type: str, detail: Fact | PartWanted | PageWanted | SheetsWanted | OverlayWanted
+) -> dict[str, object]:
     """A fact in its envelope, for who sends one to a queue without the bus."""
     return {"source": source, "detail-type": detail_type, "detail": detail}
 
@@ -246,3 +309,14 @@ def event(source: str, detail_type: str, detail: Fact | PartWanted | PageWanted)
 def page_key(key: str, version_id: str, page: int, ending: str) -> str:
     """Where derive puts what it makes of a page of an original: its `webp`, its `pmtiles`, and at last its `json`."""
     return f"{key}/{version_id or 'null'}/page-{page}.{ending}"
+
+
+def sheets_key(key: str, version_id: str) -> str:
+    """Where derive puts what the sheets of an original say."""
+    return f"{key}/{version_id or 'null'}/sheets.json"
+
+
+def overlay_key(key: str, version_id: str, page: int, *, older: tuple[str, str, int], ending: str) -> str:
+    """Where derive puts what it makes of a page laid over an `older` one (key, version, page): bound to both."""
+    told = hashlib.sha256("\n".join(map(str, older)).encode()).hexdigest()[:32]
+    return page_key(key, version_id, page, f"over-{told}.{ending}")

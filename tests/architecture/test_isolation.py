@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -88,6 +89,8 @@ async def world(
         await add_job(admin, field, project)
         await add_webhook(admin, company)
         await add_notice(admin, field, project)
+        drawn = await fill(admin, worker_db, company, project, field.person_id)
+        await add_drawing(admin, company, project, field.person_id, document=drawn)
         await admin.execute(
             "insert into event_log select $1, coalesce(max(position), 0) + 1, $2, 'test', '{}', now() from event_log",
             *(company.tenant_id, project),
@@ -242,6 +245,53 @@ async def file_away(
     ):
         await admin.execute(f"insert into {statement}", *place, *arguments)
     return made
+
+
+async def add_drawing(
+    admin: Any, company: Company, project: UUID, person: UUID, *, document: UUID, name: str = "a"
+) -> dict[str, str]:
+    """A drawing with its area and set, a revision and a pin, and what is filed of a document; gives their ids."""
+    ids = {part: new_id() for part in ("area_id", "set_id", "drawing_id", "revision_id", "filing_id", "pin_id")}
+    place, who = {"tenant_id": company.tenant_id, "project_id": project}, {"created_by": person}
+    area, of_set, drawing, revision, filing, pin = ({each: ids[each]} for each in ids)
+    day, now = date(2026, 3, 1), clock.now()
+    called = {"title": name, "discipline": "other"}
+    number = dict.fromkeys(("number", "plain_number", "ordered_number", "found_by"), name)
+    sheet = {"document_id": document, "received_date": day}
+    for table, row in (
+        ("drawing_areas", area | who | {"name": f"{name} {area}"[:200]}),
+        ("drawing_sets", of_set | who | {"kind": "ifc", "name": f"{name} {of_set}"[:200], "set_date": day}),
+        ("drawings", drawing | area | number | called),
+        (
+            "drawing_revisions",
+            revision
+            | drawing
+            | of_set
+            | sheet
+            | {"title": name, "revision_number": "0", "page": 1, "current": True}
+            | {"published_by": person, "published_at": now},
+        ),
+        ("drawing_filings", filing | sheet | who | {"revision_number": "1", "pages": 1, "created_at": now}),
+        (
+            "drawing_sheets",
+            filing
+            | called
+            | {"number": f"{name} 2", "page": 1, "revision_number": "1", "skipped": False}
+            | {"reviewed_by": person},
+        ),
+        (
+            "drawing_pins",
+            pin
+            | revision
+            | who
+            | {"pos_x": 0.0, "pos_y": 1.0, "kind": "rfi", "target_id": new_id(), "label": name}
+            | {"created_at": now},
+        ),
+    ):
+        values = place | row
+        marks = ", ".join(f"${number}" for number in range(1, len(values) + 1))
+        await admin.execute(f"insert into {table} ({', '.join(values)}) values ({marks})", *values.values())
+    return {part: str(value) for part, value in ids.items()}
 
 
 async def furnish(admin: Any, company: Company, project: UUID, document: UUID, *, name: str) -> None:
@@ -414,6 +464,12 @@ CHANGED_COLUMN = {
     "placements": "private",
     "share_links": "revoked_at",
     "jobs": "state",
+    "drawing_areas": "name",
+    "drawing_sets": "name",
+    "drawings": "title",
+    "drawing_revisions": "current",
+    "drawing_filings": "version",
+    "drawing_sheets": "title",
     "people": "name",
     "projects": "name",
     "project_members": "company_id",
@@ -455,6 +511,7 @@ async def _reach(tx: Any, table: str, operation: str, tenant_id: UUID) -> list[A
             f"update {table} set {column} = {column} where {where} returning {SEEN_COLUMNS.get(table, '*')}", tenant_id
         )
     if operation == "delete":
+        await tx.run("set constraints all deferred")  # what may be deleted, not what hangs on it
         return await tx.all(f"delete from {table} where {where} returning *", tenant_id)
     column = "person_id" if table in TENANT_COLUMN else "tenant_id"
     return await tx.all(f"insert into {table} ({column}) values ($1) returning *", tenant_id)

@@ -10,9 +10,10 @@ from uuid import uuid4
 import pytest
 from botocore.response import StreamingBody
 from PIL import Image
+from tests.processing.plans import five_sheets
 
 from buildpeer.entrypoints.functions import assemble, aws, derive, scan
-from buildpeer.facts import FileScanned
+from buildpeer.facts import FileScanned, overlay_key, sheets_key
 from buildpeer.layout import CELL, Range, chunk_key
 from buildpeer.processing.scanners import ScannerUnavailableError
 
@@ -231,6 +232,34 @@ def test_derive_makes_pages_of_the_configured_bucket_only(act_as, bucket):
     act_as("derive")
     thing = bucket.put(new_key(), photo())
     lies = [page_wanted(thing, bucket={"name": DERIVED}), page_wanted(thing, 0), page_wanted(thing, page="one")]
+    assert failed(derive.handler(sqs(*lies), None)) == ["m0", "m1", "m2"]
+
+
+def test_derive_reads_sheets_and_lays_them_over_each_other_once(act_as, bucket, monkeypatch):
+    act_as("derive")
+    older, newer = bucket.put(new_key(), five_sheets()), bucket.put(new_key(), five_sheets())
+    monkeypatch.setattr(aws.Aws, "announce", lambda *_, **__: pytest.fail("announced"))
+    place = {"bucket": {"name": UPLOADS}, "object": newer}
+    read = event("buildpeer.documents", "Sheets Wanted", **place)
+    lay = event("buildpeer.documents", "Overlay Wanted", **place, page=1, older=older, older_page=2)
+    assert derive.handler(sqs(read, lay, lay), None) == FINE
+
+    def told(key: str) -> dict[str, Any]:
+        return json.loads(bucket.s3.get_object(Bucket=DERIVED, Key=key)["Body"].read())
+
+    said = told(sheets_key(newer["key"], newer["version-id"]))
+    assert [sheet["lines"][-1]["text"] for sheet in said["sheets"]][:2] == ["A-101", "EST-02"]
+    below = (older["key"], older["version-id"], 2)
+    made = told(overlay_key(newer["key"], newer["version-id"], 1, older=below, ending="json"))
+    assert (made["reason"], made["alignment"], made["tiles"]["width"]) == ("", "same_size", 5000)
+    for ending in ("webp", "pmtiles"):
+        key = overlay_key(newer["key"], newer["version-id"], 1, older=below, ending=ending)
+        assert bucket.s3.head_object(Bucket=DERIVED, Key=key)["ContentLength"] > 1000
+    lies = [
+        event("buildpeer.documents", "Overlay Wanted", **place, page=1, older=older, older_page=0),
+        event("buildpeer.documents", "Overlay Wanted", **place, page=1),
+        event("buildpeer.documents", "Sheets Wanted", bucket={"name": DERIVED}, object=newer),
+    ]
     assert failed(derive.handler(sqs(*lies), None)) == ["m0", "m1", "m2"]
 
 

@@ -126,6 +126,29 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     "POST /v1/notices/readings": lambda _ids, _rng: {"up_to": 1},
     "PUT /v1/me/notice-preferences": lambda _ids, rng: {"muted": rng.random() < 0.2},
     "PUT /v1/projects/{project_id}/notice-preferences": lambda _ids, rng: {"muted": rng.random() < 0.2},
+    "PUT /v1/projects/{project_id}/drawing-areas/{area_id}": lambda ids, _: {"name": ids["text"]},
+    "PUT /v1/projects/{project_id}/drawing-sets/{set_id}": lambda ids, _: {
+        "kind": "ifc",
+        "name": ids["text"],
+        "set_date": "2026-03-01",
+    },
+    "POST /v1/projects/{project_id}/drawing-filings": lambda ids, _: {
+        "filing_id": str(new_id()),
+        "document_id": ids["document_id"],
+    },
+    "PATCH /v1/drawings/{drawing_id}": lambda ids, _: {"title": ids["text"]},
+    "PATCH /v1/drawing-filings/{filing_id}/sheets": lambda ids, _: {
+        "sheets": [{"page": 1, "number": ids["text"], "title": ids["text"]}]
+    },
+    "POST /v1/drawing-filings/{filing_id}/publication": lambda _ids, _: {},
+    "POST /v1/drawing-revisions/{revision_id}/pins": lambda ids, _: {
+        "pin_id": str(new_id()),
+        "pos_x": 0.5,
+        "pos_y": 0.5,
+        "kind": "document",
+        "target_id": ids["document_id"],
+        "label": ids["text"],
+    },
     "POST /v1/ops/redrives": lambda _ids, _: {"queue": "buildpeer-scan-live"},
     "POST /v1/projects/{project_id}/rfis": lambda ids, rng: {
         "rfi_id": str(new_id()),

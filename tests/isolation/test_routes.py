@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.architecture.test_isolation import (
     add_company,
+    add_drawing,
     add_job,
     add_location,
     add_notice,
@@ -65,6 +66,7 @@ CELLS = [
     for route, row in ROUTES.items()
     for who in CALLERS
 ]
+DRAWN = ("drawing_id", "revision_id", "older_id", "filing_id", "pin_id", "area_id", "set_id")
 # Lists are asked for what the other cells don't make more of.
 QUERIES = dict.fromkeys(
     (
@@ -80,6 +82,7 @@ QUERIES = dict.fromkeys(
     "?limit=200",
 ) | dict.fromkeys(("GET /v1/audit", "GET /v1/audit/export"), "?object_type=projects&action=insert")
 QUERIES["GET /v1/projects/{project_id}/calendar"] = "?from=2026-12-01&to=2026-12-31"
+QUERIES["GET /v1/projects/{project_id}/drawing-pins"] = f"?target_id={UUID(int=0)}"
 
 
 class World:
@@ -154,6 +157,20 @@ class World:
 
     _log_date = _conflict_id = _bitacora_id = _entry_id
 
+    async def _drawing_id(self) -> dict[str, str]:
+        """Of the residente, but for the pin, which is the field worker's."""
+        residente, field = self.callers["residente"].person_id, self.callers["field"].person_id
+        document = await fill(self.admin, self._worker_db, self.company, self.company.tower, residente)
+        made = await add_drawing(
+            self.admin, self.company, self.company.tower, residente, document=document, name=new_words()["text"]
+        )
+        await self.admin.execute(
+            "update drawing_pins set created_by = $2 where pin_id = $1", UUID(made["pin_id"]), field
+        )
+        return made | {"older_id": made["revision_id"]}
+
+    _filing_id = _pin_id = _drawing_id
+
     async def _job_id(self) -> dict[str, str]:
         return {"job_id": str(await add_job(self.admin, self.callers["field"], self.company.tower))}
 
@@ -205,7 +222,8 @@ class World:
         """Ids that are nobody's."""
         names = ("tenant_id", "project_id", "person_id", "device_id", "invitation_id", "key_id", "session_id")
         ids = {name: str(uuid4()) for name in (*names, "location_id", "trade_id", "company_id")} | dict.fromkeys(
-            ("upload_id", "document_id", "rfi_id", "job_id", "entry_id", "conflict_id", "bitacora_id"), str(new_id())
+            ("upload_id", "document_id", "rfi_id", "job_id", "entry_id", "conflict_id", "bitacora_id", *DRAWN),
+            str(new_id()),
         )
         ids |= {"endpoint_id": str(new_id()), "message_id": str(new_id()), "position": str(2**40)}
         ids |= {name: str(new_id()) for name in ("folder_id", "album_id", "pair_id", "link_id", "after_id")}
@@ -306,6 +324,7 @@ async def world(
         "folder_id",
         "endpoint_id",
         "position",
+        "drawing_id",
     )
     shared = world.shared = await world.things(*one_time, "location_id", "trade_id", "company_id")
     other_company = await add_company(admin, company, company.school, uuid4().hex)

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import redis.asyncio as valkey
-from tests.architecture.test_isolation import add_job, add_rfi, file_away, fill
+from tests.architecture.test_isolation import add_drawing, add_job, add_rfi, file_away, fill
 from tests.conftest import Company
 from tests.isolation.calls import STREAM, body_of, face, path_of, routes, send
 from tests.isolation.test_routes import add_device, add_key, add_session
@@ -68,7 +68,14 @@ KINDS = (
     "company_id",
     "endpoint_id",
     "message_id",
+    "area_id",
+    "set_id",
+    "drawing_id",
+    "revision_id",
+    "filing_id",
+    "pin_id",
 )
+_SORTS = {"rfis": ("number", "-due_date"), "drawings": ("number",)}  # other lists go by name or code
 _FIXED = {"number": "1", "position": "1", "folio": "1", "role": "supervisor", "log_date": "2026-10-01"}
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
@@ -139,6 +146,19 @@ select * from (
     created_at from webhook_endpoints
   union all select 'message_id', message_id::text, tenant_id, null, 'managers', endpoint_id, occurred_at
     from webhook_deliveries
+  union all select 'area_id', concat_ws(' ', area_id, name), tenant_id, project_id, 'files', null, created_at
+    from drawing_areas
+  union all select 'set_id', concat_ws(' ', set_id, name), tenant_id, project_id, 'files', null, created_at
+    from drawing_sets
+  union all select 'drawing_id', concat_ws(' ', drawing_id, number, title), tenant_id, project_id, 'files', null,
+    created_at from drawings
+  union all select 'revision_id', concat_ws(' ', revision_id, title), tenant_id, project_id, 'files', null, published_at
+    from drawing_revisions
+  union all select 'pin_id', concat_ws(' ', pin_id, label), tenant_id, project_id, 'files', null, created_at
+    from drawing_pins
+  union all select 'filing_id', concat_ws(' ', filing_id, (select string_agg(s.number || ' ' || s.title, ' ')
+      from drawing_sheets s where s.tenant_id = f.tenant_id and s.filing_id = f.filing_id)),
+    tenant_id, null, 'managers', created_by, created_at from drawing_filings f
   union all select 'job_id', job_id::text, tenant_id, null, 'one', created_by, created_at from jobs
 ) as all_words where tenant_id = any ($1) order by created_at, kind, words
 """
@@ -321,6 +341,10 @@ class Walk:
                     private=private,
                 )
             await add_job(self.admin, by.caller, company.tower)
+            residente = next(a for a in self.actors if a.company is company and a.name.startswith("residente"))
+            who = residente.caller.person_id
+            drawn = await fill(self.admin, self.worker_db, company, company.tower, who, name=self.word())
+            await add_drawing(self.admin, company, company.tower, who, document=drawn, name=self.word())
             await self.worker_db.call("select audit.seal($1)", company.tenant_id)
         await relay(self.worker_db, None, self.wakeups)
         await self.harvest()
@@ -380,6 +404,10 @@ class Walk:
             return self._any("document_id", rights)
         if name == "day":
             return f"2026-12-{self.rng.randrange(10, 31)}"
+        if name == "older_id":
+            return self._any("revision_id", rights)
+        if name == "target_id":
+            return self._any("document_id", rights)
         if name == "letter_id":
             return self._nobodys(name)
         if name == "email":
@@ -451,13 +479,18 @@ class Walk:
             "until": lambda: "2120-01-01T00:00:00Z",
             **{side: lambda: str(rng.randint(1, 60)) for side in ("east", "north")},
             **{side: lambda: str(rng.randint(-60, -1)) for side in ("west", "south")},
+            "discipline": lambda: "other",
+            "area_id": lambda: ids["area_id"],
+            "set_id": lambda: ids["set_id"],
+            "target_id": lambda: ids["target_id"],
+            "obsolete": lambda: "false",
             "queue": lambda: "buildpeer-scan-live",
             "class": lambda: rng.choice(["opening", "order"]),
             "deleted": lambda: "true",
             "resolved": lambda: "true",
             "archived": lambda: rng.choice(["true", "false"]),
             "phase": lambda: rng.choice(["construction", "warranty"]),
-            "sort": lambda: rng.choice(["number", "-due_date"] if route.endswith("/rfis") else ["name", "code"]),
+            "sort": lambda: rng.choice(_SORTS.get(route.rsplit("/", 1)[1], ("name", "code"))),
             "role": lambda: rng.choice(["residente", "manager"]),
             "company_id": lambda: ids["company_id"],
             "parent_id": lambda: ids["location_id"],

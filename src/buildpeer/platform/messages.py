@@ -242,6 +242,34 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "pt": "Outro projeto já tem este código.",
         "en": "Another project has this code already.",
     },
+    "drawing_taken": {
+        "es": "Ya hay otro plano con el número {number} en esta área.",
+        "pt": "Já existe outra prancha com o número {number} nesta área.",
+        "en": "Another drawing of this area has the number {number}.",
+    },
+    "revision_filed": {
+        "es": "El plano ya tiene esa revisión, con el mismo juego y las mismas fechas. Páginas: {pages}. "
+        "Corrija la revisión o la fecha, u omita esas páginas.",
+        "pt": "A prancha já tem essa revisão, com o mesmo jogo e as mesmas datas. Páginas: {pages}. "
+        "Corrija a revisão ou a data, ou pule essas páginas.",
+        "en": "The drawing already has that revision, of the same set and dates. Pages: {pages}. "
+        "Correct the revision or the date, or skip these pages.",
+    },
+    "sheet_published": {
+        "es": "Ya se publicaron estas páginas: {pages}.",
+        "pt": "Estas páginas já foram publicadas: {pages}.",
+        "en": "These pages are published already: {pages}.",
+    },
+    "sheets_unreviewed": {
+        "es": "Faltan páginas por revisar, o se omitieron: {pages}.",
+        "pt": "Há páginas por revisar, ou que foram puladas: {pages}.",
+        "en": "These pages are not reviewed yet, or are skipped: {pages}.",
+    },
+    "document_filed": {
+        "es": "De este documento salieron planos publicados; por eso no se puede borrar.",
+        "pt": "Deste documento saíram pranchas publicadas; por isso não pode ser apagado.",
+        "en": "Published drawings are made of this document, so it can't be erased.",
+    },
     "upload_conflict": {
         "es": "Ese identificador ya es de otra carga.",
         "pt": "Esse identificador já pertence a outro envio.",

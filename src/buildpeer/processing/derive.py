@@ -7,10 +7,11 @@ more. What the file said of itself before that is kept.
 
 import os
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import msgspec
 
-from buildpeer.facts import Media, PageMade, PagePicture
+from buildpeer.facts import Media, OverlayMade, PageMade, PagePicture, SheetsRead
 from buildpeer.processing.children import Child, ChildCrashedError, ChildTimeoutError, Limits, minimal_env
 from buildpeer.processing.identify import (
     AVIF,
@@ -76,6 +77,7 @@ READERS = {
 }
 SHOWN = frozenset(("pictures", "heif", "pdf", "dxf"))  # those of the readers that make pictures
 MEMORY_BYTES = 2 * 1024**3
+Made = TypeVar("Made", PageMade, OverlayMade, SheetsRead)
 FILES_PER_CHILD = 200  # a leak in a decoder never grows for long
 
 
@@ -98,15 +100,24 @@ class Derived(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What the child is asked: a file, its type by content, and the folder for the pictures.
-
-    `page` counts from 1; 0 asks for the file as a whole.
+    """What the child is asked of a file: its type by content, the folder for the pictures, a page counted from 1, and
+    what that is to be laid over.
     """
 
     path: str
     content_type: str
     folder: str
     page: int = 0
+    wants: Literal["file", "page", "sheets", "overlay"] = "file"
+    older: "Request | None" = None
+
+
+class FilePage(msgspec.Struct, frozen=True):
+    """A page, counted from 1, of a file of this type by content."""
+
+    path: Path
+    content_type: str
+    number: int
 
 
 class Deriver:
@@ -168,17 +179,39 @@ class Deriver:
         """
         if READERS.get(content_type) not in SHOWN:
             return PageMade(reason=NO_PREVIEW)
-        request = msgspec.json.encode(Request(str(path), content_type, str(folder), number))
+        made = self._ask(Request(str(path), content_type, str(folder), number, "page"), PageMade)
+        return made if _is_whole(made, folder) else PageMade(reason=CRASHED)
+
+    def sheets(self, path: Path, *, content_type: str) -> SheetsRead:
+        """What the sheets of a PDF say in their title blocks; of other files nothing.
+
+        Never raises for what is wrong with the file: that is the reason. Raises ChildStartError when there is
+        no child.
+        """
+        if content_type != PDF:
+            return SheetsRead()
+        return self._ask(Request(str(path), content_type, "", wants="sheets"), SheetsRead)
+
+    def overlay(self, newer: FilePage, older: FilePage, *, folder: Path) -> OverlayMade:
+        """Put `page.webp` and `page.pmtiles` into a folder, of one page laid over another (see `overlay`).
+
+        Never raises for what is wrong with a file: that is the reason. Raises ChildStartError when there is no child.
+        """
+        if not {READERS.get(newer.content_type), READERS.get(older.content_type)} <= SHOWN:
+            return OverlayMade(reason=NO_PREVIEW)
+        below = Request(str(older.path), older.content_type, "", older.number)
+        asked = Request(str(newer.path), newer.content_type, str(folder), newer.number, "overlay", below)
+        made = self._ask(asked, OverlayMade)
+        return made if _is_whole(made, folder) else OverlayMade(reason=CRASHED)
+
+    def _ask(self, request: Request, shape: type[Made]) -> Made:
         try:
-            made = msgspec.json.decode(self.child.call(request, timeout_s=self._timeout_s), type=PageMade)
+            answer = self.child.call(msgspec.json.encode(request), timeout_s=self._timeout_s)
+            return msgspec.json.decode(answer, type=shape)
         except ChildTimeoutError:
-            return PageMade(reason=TIMED_OUT)
+            return shape(reason=TIMED_OUT)
         except (ChildCrashedError, msgspec.DecodeError):
-            return PageMade(reason=CRASHED)
-        whole = _is_made(made.picture, folder / PAGE) and (
-            made.tiles is None or _is_file(folder / TILES, made.tiles.size, TILES_START)
-        )
-        return made if whole else PageMade(reason=CRASHED)
+            return shape(reason=CRASHED)
 
     def stop(self) -> None:
         """End the child."""
@@ -215,6 +248,13 @@ def _told(folder: Path) -> Media:
         return msgspec.json.decode(path.read_bytes(), type=Media)
     except msgspec.DecodeError:  # it died over that
         return Media()
+
+
+def _is_whole(made: PageMade | OverlayMade, folder: Path) -> bool:
+    """Whether a page's picture and its tiles are what the child says."""
+    return _is_made(made.picture, folder / PAGE) and (
+        made.tiles is None or _is_file(folder / TILES, made.tiles.size, TILES_START)
+    )
 
 
 def _is_made(picture: Picture | PagePicture | None, path: Path) -> bool:

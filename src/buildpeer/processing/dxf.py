@@ -24,11 +24,11 @@ from ezdxf.layouts.layout import Layout
 from ezdxf.lldxf.const import DXFError
 from ezdxf.math import BoundingBox2d
 
-from buildpeer.facts import Media, PageMade
+from buildpeer.facts import Media
 from buildpeer.processing.derive import DRAWING_DAMAGED, DRAWING_EMPTY, DRAWING_TOO_COMPLEX, PREVIEW_PX, Derived, tell
 from buildpeer.processing.identify import autocad_version
 from buildpeer.processing.pictures import keep
-from buildpeer.processing.tiles import keep_page
+from buildpeer.processing.tiles import Looked
 
 MAX_BYTES = 48 * 1024 * 1024  # ezdxf holds some thirty times as much
 MAX_ENTITIES = 100_000  # drawn ones: a block counts every time it's inserted
@@ -71,16 +71,16 @@ def render(path: Path, *, content_type: str, folder: Path) -> Derived:
         return Derived(media=media, reason=DRAWING_DAMAGED)
 
 
-def page(path: Path, *, content_type: str, folder: Path, number: int) -> PageMade:
-    """See Deriver.page; may crash, hang, or fill the memory."""
+def look(path: Path, *, content_type: str, number: int, most_px: int) -> Looked | str:
+    """A page, or why there is none; may crash, hang, or fill the memory."""
     try:
         with _time_limit(TIME_S):
             svg = _draw(_read(path))
-        return keep_page(_pixels(svg, ZOOM_PX), folder)
+        return Looked(_pixels(svg, min(ZOOM_PX, most_px)))
     except (_TooComplexError, MemoryError):
-        return PageMade(reason=DRAWING_TOO_COMPLEX)
+        return DRAWING_TOO_COMPLEX
     except Exception:  # as above
-        return PageMade(reason=DRAWING_DAMAGED)
+        return DRAWING_DAMAGED
 
 
 class _Pen(Frontend):

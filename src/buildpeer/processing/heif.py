@@ -12,11 +12,10 @@ import pi_heif
 import pyvips
 from PIL import AvifImagePlugin, Image
 
-from buildpeer.facts import PageMade
 from buildpeer.processing.derive import DAMAGED, TOO_LARGE, Derived, tell
 from buildpeer.processing.identify import AVIF
 from buildpeer.processing.pictures import MAX_PIXELS, ORIENTATIONS, keep, media_of, out_of_memory, shrink
-from buildpeer.processing.tiles import MAX_PX, keep_page
+from buildpeer.processing.tiles import Looked
 
 MAX_BOXES = 1000
 MAX_BYTES = 128 * 1024 * 1024  # both readers hold the whole file
@@ -60,15 +59,15 @@ def render(path: Path, *, content_type: str, folder: Path) -> Derived:
         return msgspec.structs.replace(derived, reason=TOO_LARGE) if out_of_memory(exc) else derived
 
 
-def page(path: Path, *, content_type: str, folder: Path, number: int) -> PageMade:
-    """See Deriver.page; may crash, hang, or fill the memory."""
+def look(path: Path, *, content_type: str, number: int, most_px: int) -> Looked | str:
+    """A page, or why there is none; may crash, hang, or fill the memory."""
     try:
         photo = _open_avif(path) if content_type == AVIF else _open_heic(path)
         if path.stat().st_size > MAX_BYTES or photo.size[0] * photo.size[1] > MAX_PIXELS:
-            return PageMade(reason=TOO_LARGE)
-        return keep_page(shrink(_pixels(photo), MAX_PX), folder)
+            return TOO_LARGE
+        return Looked(shrink(_pixels(photo), most_px))
     except _FAULTS as exc:
-        return PageMade(reason=TOO_LARGE if out_of_memory(exc) else DAMAGED)
+        return TOO_LARGE if out_of_memory(exc) else DAMAGED
 
 
 def _is_whole(path: Path) -> bool:

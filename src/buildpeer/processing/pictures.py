@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pyvips
 
-from buildpeer.facts import Media, PageMade
+from buildpeer.facts import Media
 from buildpeer.processing.derive import (
     DAMAGED,
     PREVIEW,
@@ -21,7 +21,7 @@ from buildpeer.processing.derive import (
 )
 from buildpeer.processing.exif import read_exif
 from buildpeer.processing.identify import JPEG, PNG, TIFF, WEBP
-from buildpeer.processing.tiles import MAX_PX, keep_page
+from buildpeer.processing.tiles import Looked
 
 MAX_PIXELS = 200_000_000  # twice the largest phone camera
 MAX_SCAN_PIXELS = 600_000_000  # an A0 plan scanned at 600 dpi; libvips streams it
@@ -55,18 +55,18 @@ def render(path: Path, *, content_type: str, folder: Path) -> Derived:
         return Derived(media=media, reason=TOO_LARGE if out_of_memory(exc) else DAMAGED)
 
 
-def page(path: Path, *, content_type: str, folder: Path, number: int) -> PageMade:
-    """See Deriver.page; may crash, hang, or fill the memory."""
+def look(path: Path, *, content_type: str, number: int, most_px: int) -> Looked | str:
+    """A page, or why there is none; may crash, hang, or fill the memory."""
     try:
         source = f"{path}[page={number - 1}]" if content_type == TIFF else str(path)
         header = pyvips.Image.new_from_file(source, access="sequential")
         if header.get("vips-loader") != LOADERS[content_type]:
-            return PageMade(reason=DAMAGED)
+            return DAMAGED
         if header.width * header.height > (MAX_SCAN_PIXELS if content_type == TIFF else MAX_PIXELS):
-            return PageMade(reason=TOO_LARGE)
-        return keep_page(_shrink(source, header, MAX_PX), folder)
+            return TOO_LARGE
+        return Looked(_shrink(source, header, most_px))
     except pyvips.Error as exc:
-        return PageMade(reason=TOO_LARGE if out_of_memory(exc) else DAMAGED)
+        return TOO_LARGE if out_of_memory(exc) else DAMAGED
 
 
 def media_of(width: int, height: int, *, orientation: int, exif: bytes | mmap) -> Media:

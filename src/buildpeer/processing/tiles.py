@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pyvips
 
 from buildpeer.facts import PageMade, PagePicture
@@ -26,6 +27,13 @@ _HEADER = struct.Struct("<8s11Q6B4iB2i")
 _WORLD = (-1_800_000_000, -850_000_000, 1_800_000_000, 850_000_000)  # a page lies nowhere on earth
 
 Tile = tuple[int, int, int]  # level, column, row
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """A page in memory, upright and in sRGB, and the size of its sheet where the file knows it."""
+
+    image: pyvips.Image
+    size_mm: tuple[int, int] | None = None
 
 
 def keep_page(image: pyvips.Image, folder: Path) -> PageMade:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from tests.architecture.test_isolation import (
+    add_drawing,
     add_job,
     add_notice,
     add_rfi,
@@ -81,6 +82,7 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
     await http.delete(f"/v1/documents/{doomed['upload_id']}", headers=company.bearer(owner))
     invited = {"kind": "email", "email": f"{uuid4()}@example.test", "role": "residente"}
     await http.post("/v1/invitations", json=invited, headers=company.bearer(owner))
+    await add_drawing(admin, company, company.tower, owner.person_id, document=UUID(file["upload_id"]))
     await http.post("/v1/api-keys", json={"name": "ERP", "tools": {"files": "read"}}, headers=company.bearer(owner))
     await admin.execute(
         """insert into devices (tenant_id, person_id, device_id, name, public_key, pin_hash, created_at)

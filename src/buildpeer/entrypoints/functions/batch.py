@@ -89,8 +89,8 @@ def location_of(event: Event) -> Location:
             case facts.SOURCE_UPLOADS, facts.PART_WANTED:
                 wanted = msgspec.json.decode(event.detail, type=facts.PartWanted)
                 return _location(wanted.bucket, wanted.object, clean=None)
-            case facts.SOURCE_DOCUMENTS, facts.PAGE_WANTED:
-                page = msgspec.json.decode(event.detail, type=facts.PageWanted)
+            case facts.SOURCE_DOCUMENTS, facts.PAGE_WANTED | facts.SHEETS_WANTED | facts.OVERLAY_WANTED:
+                page = msgspec.json.decode(event.detail, type=facts.SheetsWanted)  # all of them name it alike
                 return _location(page.bucket, page.object, clean=None)
             case facts.SOURCE_GUARDDUTY, facts.GUARDDUTY_RESULT:
                 result = msgspec.json.decode(event.detail, type=_GuardDutyResult)

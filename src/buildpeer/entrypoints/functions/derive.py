@@ -1,11 +1,13 @@
 """The function derive: a clean verdict in, pictures into the derived bucket, "File Derived" out.
 
 Or "Derive Wanted" in, for the same once more.
-Or "Page Wanted" in, the page's picture and tiles into the derived bucket, and at last the word that they are there.
+Or "Page Wanted", "Sheets Wanted" or "Overlay Wanted" in, what is wanted into the derived bucket, and at last the word
+that it is there.
 """
 
 import hashlib
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +17,7 @@ import msgspec
 from buildpeer import facts
 from buildpeer.entrypoints.functions.aws import Fetched, aws
 from buildpeer.entrypoints.functions.batch import Event, Location, UnknownEventError, run_batch
-from buildpeer.processing.derive import PAGE, PREVIEW, THUMBNAIL, TILES, Derived, Deriver, Picture
+from buildpeer.processing.derive import PAGE, PREVIEW, THUMBNAIL, TILES, Derived, Deriver, FilePage, Made, Picture
 from buildpeer.processing.identify import PMTILES, WEBP, content_type_of, icon_of
 from buildpeer.wiring import DERIVE
 
@@ -29,11 +31,11 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def derive(event: Event, location: Location) -> str:
     """Make one version's pictures, announce what it is, and return the outcome; twice gives the same twice.
 
-    Or one page of it, which is announced to nobody (see `make_page`). A verdict other than clean is left alone.
+    Or what somebody wants of it, which is announced to nobody. A verdict other than clean is left alone.
     Raises GoneError, UnknownEventError, ChildStartError, and what S3 and the bus raise.
     """
-    if event.detail_type == facts.PAGE_WANTED:
-        return make_page(event, location)
+    if event.detail_type in _WANTED:
+        return _WANTED[event.detail_type](event, location)
     if location.clean is None:
         raise UnknownEventError(event.detail_type)
     if not location.clean:
@@ -54,25 +56,76 @@ def make_page(event: Event, location: Location) -> str:
     Raises GoneError, UnknownEventError, ChildStartError, and what S3 raises.
     """
     number = msgspec.json.decode(event.detail, type=facts.PageWanted).page
-    if number < 1 or location.bucket != aws().settings.uploads_bucket:
-        raise UnknownEventError(f"page {number} in {location.bucket}")
+    _check(location, number)
 
     def key(ending: str) -> str:
         return facts.page_key(location.key, location.version_id, number, ending)
 
+    def make(folder: Path) -> facts.PageMade:
+        page = _fetch_page(location, number, folder / "file")
+        return _deriver().page(page.path, content_type=page.content_type, folder=folder, number=number)
+
+    return _make_once(key, make) or "page"
+
+
+def read_sheets(event: Event, location: Location) -> str:
+    """Read what the sheets of a file say, once, and return the outcome. Raises as `make_page` does."""
+    _check(location)
+
+    def key(_ending: str) -> str:
+        return facts.sheets_key(location.key, location.version_id)
+
+    def make(folder: Path) -> facts.SheetsRead:
+        path = folder / "file"
+        aws().fetch(location, path)
+        return _deriver().sheets(path, content_type=content_type_of(path))
+
+    return _make_once(key, make) or "sheets"
+
+
+def lay_over(event: Event, location: Location) -> str:
+    """Lay a page over an older one, once, and return the outcome. Raises as `make_page` does."""
+    wanted = msgspec.json.decode(event.detail, type=facts.OverlayWanted)
+    _check(location, wanted.page, wanted.older_page)
+    below = Location(location.bucket, wanted.older.key, wanted.older.version_id, "", wanted.older.size)
+
+    def key(ending: str) -> str:
+        older = (below.key, below.version_id, wanted.older_page)
+        return facts.overlay_key(location.key, location.version_id, wanted.page, older=older, ending=ending)
+
+    def make(folder: Path) -> facts.OverlayMade:
+        newer = _fetch_page(location, wanted.page, folder / "newer")
+        older = _fetch_page(below, wanted.older_page, folder / "older")
+        return _deriver().overlay(newer, older, folder=folder)
+
+    return _make_once(key, make) or "overlay"
+
+
+def _check(location: Location, *pages: int) -> None:
+    if any(page < 1 for page in pages) or location.bucket != aws().settings.uploads_bucket:
+        raise UnknownEventError(f"pages {pages} in {location.bucket}")
+
+
+def _fetch_page(location: Location, number: int, to: Path) -> FilePage:
+    aws().fetch(location, to)
+    return FilePage(to, content_type_of(to), number)
+
+
+def _make_once(key: Callable[[str], str], make: Callable[[Path], Made]) -> str:
+    """Keep what is made under keys by their endings, the word of it last; returns the reason why there is less."""
     if aws().size_of(aws().settings.derived_bucket, key("json")) is not None:
         return "there"
-    with tempfile.TemporaryDirectory(prefix="buildpeer-derive-") as folder:
-        path, told = Path(folder, "file"), Path(folder, "page.json")
-        aws().fetch(location, path)
-        made = _deriver().page(path, content_type=content_type_of(path), folder=Path(folder), number=number)
-        if made.picture:
-            aws().keep(Path(folder, PAGE), key=key("webp"), content_type=WEBP)
-        if made.tiles:
-            aws().keep(Path(folder, TILES), key=key("pmtiles"), content_type=PMTILES)
+    with tempfile.TemporaryDirectory(prefix="buildpeer-derive-") as name:
+        folder = Path(name)
+        made, told = make(folder), folder / "told.json"
+        if not isinstance(made, facts.SheetsRead):
+            if made.picture:
+                aws().keep(folder / PAGE, key=key("webp"), content_type=WEBP)
+            if made.tiles:
+                aws().keep(folder / TILES, key=key("pmtiles"), content_type=PMTILES)
         told.write_bytes(msgspec.json.encode(made))
         aws().keep(told, key=key("json"), content_type="application/json")
-    return made.reason or "page"
+    return made.reason
 
 
 def _renews(event: Event) -> facts.Renewal | Literal[""]:
@@ -116,6 +169,9 @@ def _keep_picture(original: facts.Object, picture: Picture | None, path: Path) -
         height=picture.height,
         size=picture.size,
     )
+
+
+_WANTED = {facts.PAGE_WANTED: make_page, facts.SHEETS_WANTED: read_sheets, facts.OVERLAY_WANTED: lay_over}
 
 
 @cache

@@ -8,4 +8,7 @@ a scanner finds something in it after all, and nobody gets to see it any more, u
 go when no document links them any more; uploads see to that. A page's picture and tiles are made when somebody first
 asks for them: the order goes to derive's queue, and S3 says what is there. Every download is a signed URL for one
 version, an attachment, good for five minutes, and audited.
+
+Drawings. Tables: drawing_areas, drawing_sets, drawings, drawing_revisions (published, all of them), drawing_filings and
+drawing_sheets (not published yet), drawing_pins. Announces: drawing.published. A sheet is a page of a document.
 """

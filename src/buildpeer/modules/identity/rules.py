@@ -15,7 +15,19 @@ from buildpeer.platform.limits import Limit
 
 Role = Literal["owner", "manager", "residente", "inversionista", "empleado_obra"]
 Level = Literal["none", "read", "standard", "admin"]
-Tool = Literal["company", "people", "audit", "projects", "files", "shares", "daily_logs", "rfis", "reports", "budgets"]
+Tool = Literal[
+    "company",
+    "people",
+    "audit",
+    "projects",
+    "files",
+    "drawings",
+    "shares",
+    "daily_logs",
+    "rfis",
+    "reports",
+    "budgets",
+]
 InvitationKind = Literal["email", "crew", "device"]
 Locale = Literal["es", "pt", "en"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -31,6 +43,7 @@ PERMISSIONS: dict[Tool, tuple[Level, Level, Level, Level, Level]] = {
     "audit": ("read", "read", "none", "none", "none"),
     "projects": ("admin", "admin", "read", "read", "read"),
     "files": ("admin", "admin", "standard", "read", "standard"),
+    "drawings": ("admin", "admin", "standard", "none", "read"),
     "shares": ("admin", "admin", "standard", "none", "none"),
     "daily_logs": ("admin", "admin", "admin", "none", "standard"),
     "rfis": ("admin", "admin", "standard", "none", "standard"),

@@ -172,11 +172,11 @@ async def make_pair(db: Database, *, caller: Caller, project_id: UUID, wanted: N
     """
     if not is_uuid7(wanted.pair_id):
         raise Problem("id_invalid")
-    if wanted.before_id == wanted.after_id:
-        raise Problem("invalid", "before_id and after_id are the same photo")
     async with db.transaction(caller.scope) as tx:
         await _enter(tx, project_id)
         identity.permit(tx, "files", "standard")
+        if wanted.before_id == wanted.after_id:
+            raise Problem("invalid", "before_id and after_id are the same photo")
         await _check_photo(tx, project_id, wanted.before_id, field="before_id")
         await _check_photo(tx, project_id, wanted.after_id, field="after_id")
         made = await store.add_pair(

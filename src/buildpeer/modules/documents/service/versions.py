@@ -51,7 +51,9 @@ async def add_version(
 
 async def erase(db: Database, *, caller: Caller, document_id: UUID) -> None:
     """Take a document away with all its versions, for everybody and at once; bytes follow when no other document has
-    them. Owners and managers may, and who uploaded every one of them. Raises Problem not_found or not_allowed.
+    them. Owners and managers may, and who uploaded every one of them.
+
+    Raises Problem not_found, not_allowed, or document_filed: published drawings are made of it.
     """
     async with db.transaction(caller.scope) as tx:
         document = found(await documents.by_id(tx, document_id))

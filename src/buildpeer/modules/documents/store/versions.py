@@ -3,9 +3,12 @@
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
+
 from buildpeer.modules.documents.events import DocumentNews
 from buildpeer.modules.documents.store.documents import COLUMNS, Document
 from buildpeer.platform.db import Transaction, records
+from buildpeer.platform.errors import Problem
 
 VERSIONS = f"""
 select {COLUMNS} from documents where tenant_id = $1 and series_id = $2 order by version_number desc
@@ -33,5 +36,11 @@ async def copy(tx: Transaction, source: UUID, *, made: UUID) -> bool:
 
 
 async def erase(tx: Transaction, series_id: UUID) -> list[DocumentNews]:
-    """Take all versions away that the caller may; the database leaves word to erase their bytes."""
-    return records(await tx.all(ERASE, tx.tenant_id, series_id), DocumentNews)
+    """Take all versions away that the caller may; the database leaves word to erase their bytes.
+
+    Raises Problem document_filed where published drawings are made of one of them.
+    """
+    try:
+        return records(await tx.all(ERASE, tx.tenant_id, series_id), DocumentNews)
+    except asyncpg.ForeignKeyViolationError as exc:
+        raise Problem("document_filed") from exc
