@@ -89,6 +89,8 @@ async def world(
         await file_away(admin, company, project, field.person_id, document)
         await add_rfi(admin, company.tenant_id, project, field.person_id)
         await add_job(admin, field, project)
+        await add_webhook(admin, company)
+        await add_notice(admin, field, project)
         drawn = await fill(admin, worker_db, company, project, field.person_id)
         await add_drawing(admin, company, project, field.person_id, document=drawn)
         await admin.execute(
@@ -155,6 +157,45 @@ async def add_job(admin: Any, caller: Caller, project: UUID, job_id: UUID | None
         *(caller.tenant_id, job_id, project, caller.person_id),
     )
     return job_id
+
+
+async def add_webhook(admin: Any, company: Company) -> tuple[UUID, UUID]:
+    """An endpoint to which a message was delivered; the ids of both."""
+    endpoint_id, message_id = new_id(), new_id()
+    for statement in (
+        """insert into webhook_endpoints (tenant_id, endpoint_id, url, description, types, secret, created_by,
+          created_at) values ($1, $2, 'https://example.com/', $3::uuid::text, '{}', '', $2, now())""",
+        """with m as (insert into webhook_messages (tenant_id, message_id, type, payload, occurred_at)
+          values ($1, $3, 'test', '{}', now()) returning *)
+        insert into webhook_deliveries (tenant_id, endpoint_id, message_id, occurred_at, state)
+        select tenant_id, $2, message_id, occurred_at, 'delivered' from m""",
+        """insert into webhook_attempts (tenant_id, endpoint_id, message_id, number, began_at, duration_ms, answer)
+        values ($1, $2, $3, 1, now(), 1, '')""",
+    ):
+        await admin.execute(statement, company.tenant_id, endpoint_id, message_id)
+    return endpoint_id, message_id
+
+
+async def add_notice(admin: Any, reader: Caller, project: UUID) -> int:
+    """A notice and a wish of somebody's about a project, and a burst of it; gives the notice's position."""
+    place = (reader.tenant_id, reader.person_id, project)
+    await admin.execute(
+        """insert into notice_preferences (tenant_id, person_id, project_id, mail, muted)
+        values ($1, $2, $3, 'never', false) on conflict do nothing""",
+        *place,
+    )
+    await admin.execute(
+        """insert into bursts (tenant_id, project_id, topic, first_position, last_position, began_at, ended_at, due_at,
+          count, facts, ids) values ($1, $2, 'documents.added', 1, 1, now(), now(), 'infinity', 1, '{}', '[]')
+        on conflict do nothing""",
+        *(reader.tenant_id, project),
+    )
+    return await admin.fetchval(
+        """insert into notices (tenant_id, person_id, project_id, position, topic, count, facts, occurred_at)
+        select $1, $2, $3, greatest(max(position), 10::bigint ^ 12) + 1, 'rfi.changed', 1, '{}', now() from notices
+        returning position""",
+        *place,
+    )
 
 
 async def file_away(
@@ -505,6 +546,10 @@ CHANGED_COLUMN = {
     "devices": "revoked_at",
     "totps": "last_step",
     "recovery_codes": "used_at",
+    "webhook_endpoints": "description",
+    "webhook_deliveries": "state",
+    "notices": "read_at",
+    "notice_preferences": "muted",
 }
 
 
@@ -594,6 +639,7 @@ async def test_every_tenant_table_is_audited_but_for_the_logs_themselves(admin: 
     rows = await admin.fetch("select tgrelid::regclass::text as name from pg_trigger where tgname = 'audit_change'")
     own_record = {"outbox", "event_log", "people", "sessions", "storage_entries", "storage_totals"}
     own_record |= {"totps", "recovery_codes", "tenant_erasures"}
+    own_record |= {"bursts", "webhook_messages", "webhook_deliveries", "webhook_attempts", "notices"}
     own_record |= {name for name in TABLES if name.startswith("audit.")}
     assert {row["name"] for row in rows} == set(TABLES) - own_record
 

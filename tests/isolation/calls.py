@@ -132,6 +132,17 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
         "title": ids["text"],
         "photos": [{"document_id": ids["document_id"]}],
     },
+    "POST /v1/webhooks": lambda ids, _: {
+        "endpoint_id": str(new_id()),
+        "url": "https://example.com/",
+        "description": ids["text"],
+    },
+    "PATCH /v1/webhooks/{endpoint_id}": lambda ids, _: {"description": ids["text"]},
+    "POST /v1/webhooks/{endpoint_id}/replays": lambda _ids, _rng: {"since": "2026-01-01T00:00:00Z"},
+    "PATCH /v1/notices/{position}": lambda _ids, rng: {"read": rng.random() < 0.5},
+    "POST /v1/notices/readings": lambda _ids, _rng: {"up_to": 1},
+    "PUT /v1/me/notice-preferences": lambda _ids, rng: {"muted": rng.random() < 0.2},
+    "PUT /v1/projects/{project_id}/notice-preferences": lambda _ids, rng: {"muted": rng.random() < 0.2},
     "PUT /v1/projects/{project_id}/drawing-areas/{area_id}": lambda ids, _: {"name": ids["text"]},
     "PUT /v1/projects/{project_id}/drawing-sets/{set_id}": lambda ids, _: {
         "kind": "ifc",

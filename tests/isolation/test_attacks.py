@@ -18,7 +18,7 @@ from tests.modules.identity.test_members import bearer, sign_in
 
 from buildpeer.modules.identity import rules
 from buildpeer.modules.identity.service import devices, passwords, sessions
-from buildpeer.modules.notifications import service as notifications
+from buildpeer.modules.notifications.service import feed
 from buildpeer.platform.ids import new_id
 from buildpeer.platform.limits import Limit
 
@@ -77,7 +77,7 @@ async def test_nobody_is_buried_in_invitations(http: Any, company: Company, monk
 async def test_many_streams_opened_at_once_are_no_more_than_a_person_or_a_company_may_have(
     http: httpx.AsyncClient, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifications, "PING_S", 0.2)
+    monkeypatch.setattr(feed, "PING_S", 0.2)
     person, colleague = await company.hire(), await company.hire()
 
     async def alive(headers: dict[str, str]) -> bool:
@@ -93,8 +93,8 @@ async def test_many_streams_opened_at_once_are_no_more_than_a_person_or_a_compan
     async with httpx.AsyncClient(base_url=http.base_url, timeout=30, limits=httpx.Limits(max_connections=None)) as many:
         http = many
         opened = await asyncio.gather(*(alive(company.bearer(person)) for _ in range(40)))
-        assert 1 <= sum(opened) <= notifications.STREAMS_PER_PERSON
-        monkeypatch.setattr(notifications, "STREAMS_PER_COMPANY", 5)
+        assert 1 <= sum(opened) <= feed.STREAMS_PER_PERSON
+        monkeypatch.setattr(feed, "STREAMS_PER_COMPANY", 5)
         people = [company.bearer(each) for each in (person, colleague) for _ in range(10)]
         assert 1 <= sum(await asyncio.gather(*(alive(each) for each in people))) <= 5
 
@@ -227,7 +227,7 @@ async def test_no_word_of_a_callers_becomes_sql(
     http: Any, company: Company, settings: Any, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     """In every body, query, header and path that takes a text; quick and with nothing broken."""
-    monkeypatch.setattr(notifications, "PING_S", 0.05)
+    monkeypatch.setattr(feed, "PING_S", 0.05)
     owner = await company.hire("owner")
     ids = collections.defaultdict(lambda: str(uuid4()))  # what isn't named here is somebody's, and nobody's
     ids |= {"project_id": str(company.tower), "upload_id": str(new_id()), "document_id": str(new_id()), "number": "1"}

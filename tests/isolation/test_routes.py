@@ -22,9 +22,11 @@ from tests.architecture.test_isolation import (
     add_drawing,
     add_job,
     add_location,
+    add_notice,
     add_report,
     add_rfi,
     add_trade,
+    add_webhook,
     file_away,
     fill,
     write_logs,
@@ -35,7 +37,7 @@ from tests.modules.notifications.test_stream import announce, relay
 
 from buildpeer.modules.identity.service.keys import PREFIX
 from buildpeer.modules.identity.service.passwords import token_hash
-from buildpeer.modules.notifications import service as notifications
+from buildpeer.modules.notifications.service import feed
 from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller, Tokens
 from buildpeer.platform.config import Settings
@@ -178,6 +180,15 @@ class World:
     async def _job_id(self) -> dict[str, str]:
         return {"job_id": str(await add_job(self.admin, self.callers["field"], self.company.tower))}
 
+    async def _endpoint_id(self) -> dict[str, str]:
+        endpoint_id, message_id = await add_webhook(self.admin, self.company)
+        return {"endpoint_id": str(endpoint_id), "message_id": str(message_id)}
+
+    _message_id = _endpoint_id
+
+    async def _position(self) -> dict[str, str]:
+        return {"position": str(await add_notice(self.admin, self.callers["field"], self.company.tower))}
+
     async def _location_id(self) -> dict[str, str]:
         return {"location_id": str(await add_location(self.admin, self.company, self.company.tower, uuid4().hex))}
 
@@ -231,6 +242,7 @@ class World:
             ),
             str(new_id()),
         )
+        ids |= {"endpoint_id": str(new_id()), "message_id": str(new_id()), "position": str(2**40)}
         ids |= {name: str(new_id()) for name in ("folder_id", "album_id", "pair_id", "link_id", "after_id")}
         challenge = self._tokens.challenge(UUID(ids["device_id"]), now=clock.now())
         return ids | new_words() | {"email": f"{uuid4()}@example.test", "challenge": challenge}
@@ -329,6 +341,8 @@ async def world(
         "entry_id",
         "folder_id",
         "report_id",
+        "endpoint_id",
+        "position",
         "drawing_id",
     )
     shared = world.shared = await world.things(*one_time, "location_id", "trade_id", "company_id")
@@ -338,7 +352,9 @@ async def world(
         "tower": {str(company.tower), *(shared[name] for name in ("upload_id", "rfi_id", "location_id", "company_id"))},
         "school": {str(company.school), str(school), str(other_company), str(other_place)},
         "confided": {str(confided)},
-        "company": {shared[name] for name in ("email", "device_id", "invitation_id", "key_id", "trade_id")},
+        "company": {
+            shared[name] for name in ("email", "device_id", "invitation_id", "key_id", "trade_id", "endpoint_id")
+        },
     }
     await worker_db.call("select audit.seal($1)", company.tenant_id)
     yield world
@@ -360,7 +376,7 @@ async def test_each_call(
     who: str,
     expected: str,
 ) -> None:
-    monkeypatch.setattr(notifications, "PING_S", 0.05)
+    monkeypatch.setattr(feed, "PING_S", 0.05)
     status, *places = expected.split()
     used_up = status.startswith("2") and not route.startswith("GET")
     ids = await world.things(*re.findall(r"{(\w+)}", route)) if used_up else world.shared | new_words()

@@ -11,7 +11,7 @@ import pytest
 from tests.isolation.calls import routes
 from tests.isolation.walk import Leak, Walk
 
-from buildpeer.modules.notifications import service as notifications
+from buildpeer.modules.notifications.service import feed
 
 STEPS, LONG_STEPS = 2 * len(routes()), 4000  # a walk begins with each route twice
 SEED = int(os.environ.get("BUILDPEER_ISOLATION_SEED", "0")) or random.randrange(1, 2**31)
@@ -21,7 +21,7 @@ SEED = int(os.environ.get("BUILDPEER_ISOLATION_SEED", "0")) or random.randrange(
 async def walk(
     http, admin, worker_db, wakeups, tokens, settings, password_hash, monkeypatch
 ) -> AsyncIterator[Callable[..., Walk]]:
-    monkeypatch.setattr(notifications, "PING_S", 0.05)
+    monkeypatch.setattr(feed, "PING_S", 0.05)
     walks: list[Walk] = []
 
     def make(seed: int = SEED, only: tuple[str, ...] = ()) -> Walk:

@@ -67,6 +67,8 @@ KINDS = (
     "location_id",
     "trade_id",
     "company_id",
+    "endpoint_id",
+    "message_id",
     "area_id",
     "set_id",
     "drawing_id",
@@ -75,7 +77,14 @@ KINDS = (
     "pin_id",
 )
 _SORTS = {"rfis": ("number", "-due_date"), "drawings": ("number",)}  # other lists go by name or code
-_FIXED = {"number": "1", "folio": "1", "role": "supervisor", "log_date": "2026-10-01", "measured_on": "2026-10-02"}
+_FIXED = {
+    "number": "1",
+    "position": "1",
+    "folio": "1",
+    "role": "supervisor",
+    "log_date": "2026-10-01",
+    "measured_on": "2026-10-02",
+}
 RESTORED_EVERY = 60
 SELDOM = {  # they hash passwords, or wait
     **dict.fromkeys(("POST /v1/sessions", "PUT /v1/me/password", "POST /v1/password-resets/completion"), 0.15),
@@ -143,6 +152,10 @@ select * from (
     c.created_at
     from companies c join project_companies pc on pc.tenant_id = c.tenant_id and pc.company_id = c.company_id
   union all select 'day', name, tenant_id, project_id, 'project', null, day::timestamptz from calendar_days
+  union all select 'endpoint_id', concat_ws(' ', endpoint_id, description), tenant_id, null, 'managers', null,
+    created_at from webhook_endpoints
+  union all select 'message_id', message_id::text, tenant_id, null, 'managers', endpoint_id, occurred_at
+    from webhook_deliveries
   union all select 'area_id', concat_ws(' ', area_id, name), tenant_id, project_id, 'files', null, created_at
     from drawing_areas
   union all select 'set_id', concat_ws(' ', set_id, name), tenant_id, project_id, 'files', null, created_at
@@ -411,10 +424,9 @@ class Walk:
             return self._nobodys(name)
         if name == "email":
             return f"{self._any(name, rights).partition('@')[0]}@example.test"
-        if name == "device_id" and "person_id" in ids and self.rng.random() < 0.7:
-            theirs = [
-                d for d in self.pool[name] if any(str(a.person_id) == ids["person_id"] for a in self.audiences[d])
-            ]
+        of = {"device_id": "person_id", "message_id": "endpoint_id"}.get(name)
+        if of in ids and self.rng.random() < 0.7:
+            theirs = [d for d in self.pool[name] if any(str(a.person_id) == ids[of] for a in self.audiences[d])]
             if theirs:
                 return self.rng.choice(theirs)
         if name == "sha256" and self.rng.random() < 0.3:
@@ -456,7 +468,8 @@ class Walk:
             "action": lambda: rng.choice(["insert", "update", "delete", "download"]),
             "from": lambda: "2020-01-01T00:00:00Z",
             "to": lambda: "2120-01-01T00:00:00Z",
-            "state": lambda: rng.choice(["requested", "ready", "cancelled"]),
+            "unread": lambda: "true",
+            "state": lambda: "delivered" if "/webhooks/" in route else rng.choice(["requested", "ready", "cancelled"]),
             "format": lambda: rng.choice(["csv", "json"]),
             "status": lambda: rng.choice(["open", "void"]),
             "ball_in_court": lambda: ids["person_id"],

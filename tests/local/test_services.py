@@ -541,6 +541,7 @@ def test_a_process_gets_what_it_needs_and_nothing_else(stack: Stack, monkeypatch
         "token_key": {"api"},
         "audit_key": {"api", "worker", "operator"},
         "totp_key": {"api"},
+        "webhook_key": {"api", "worker"},  # which signs what is sent
         "ministack_root_secret": set(),
         "admin_token": set(),
         "demo_password": {"admin"},

@@ -43,7 +43,7 @@ from buildpeer.modules.identity.http import (
     SessionsController,
 )
 from buildpeer.modules.jobs.http import JobsController
-from buildpeer.modules.notifications.http import EventsController
+from buildpeer.modules.notifications import http as notifications
 from buildpeer.modules.notifications.service import Feed
 from buildpeer.modules.operations.http import OperationsController
 from buildpeer.modules.projects import http as projects
@@ -87,7 +87,7 @@ CONTROLLERS = (
     SharedController,
     *reports.CONTROLLERS,
     RfisController,
-    EventsController,
+    *notifications.CONTROLLERS,
     AuditController,
     OperationsController,
 )
@@ -154,6 +154,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
     tokens = Tokens(settings.token_key) if settings.token_key else None
     signer = Signer(settings.audit_key) if settings.audit_key else None
     cipher = Cipher(settings.totp_key) if settings.totp_key else None
+    webhook_cipher = Cipher(settings.webhook_key) if settings.webhook_key else None
 
     async def database(state: State) -> Database:
         return state.db
@@ -182,6 +183,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
         "tokens": constant(tokens),
         "signer": constant(signer),
         "cipher": constant(cipher),
+        "webhook_cipher": constant(webhook_cipher),
         "settings": constant(settings),
         "on_linked": constant(on_uploads_linked),
         "now": Provide(clock.now, sync_to_thread=False),
@@ -193,7 +195,7 @@ def _dependencies(settings: Settings) -> dict[str, Provide]:
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first, and open streams ended."""
-    settings.require("database_url", "valkey_url", "token_key", "audit_key", "totp_key")
+    settings.require("database_url", "valkey_url", "token_key", "audit_key", "totp_key", "webhook_key")
     telemetry.configure_logging(settings, process="api")
     app = create_app(settings)
     server = Server(

@@ -60,7 +60,7 @@ def api() -> None:
     """Serve the HTTP API."""
     from buildpeer.entrypoints.api import serve
 
-    asyncio.run(serve(_settings("database_url", "valkey_url", "token_key", "audit_key", "totp_key")))
+    asyncio.run(serve(_settings("database_url", "valkey_url", "token_key", "audit_key", "totp_key", "webhook_key")))
 
 
 @main.command()

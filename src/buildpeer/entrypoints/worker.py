@@ -19,6 +19,7 @@ from buildpeer.modules.documents.handlers import on_upload_ready
 from buildpeer.modules.identity import service as identity
 from buildpeer.modules.jobs import service as jobs
 from buildpeer.modules.jobs.facade import Handlers
+from buildpeer.modules.notifications import rules as notices
 from buildpeer.modules.notifications import service as notifications
 from buildpeer.modules.operations import service as operations
 from buildpeer.modules.projects import handlers as projects
@@ -32,8 +33,10 @@ from buildpeer.modules.uploads import service as uploads
 from buildpeer.platform import clock, telemetry
 from buildpeer.platform.config import Settings
 from buildpeer.platform.db import Database
+from buildpeer.platform.encryption import Cipher
 from buildpeer.platform.mail import Mailer
 from buildpeer.platform.messaging import SQS_BATCH, Message, Queues
+from buildpeer.platform.outbound import Outbound
 from buildpeer.platform.realtime import Wakeups
 from buildpeer.platform.signing import Signer
 from buildpeer.platform.storage import Storage
@@ -41,6 +44,10 @@ from buildpeer.platform.storage import Storage
 RELAY_PAUSE_S = 0.05  # people wait for the log; for a message that is driven again nobody does
 MESSAGES_PAUSE_S = 0.25
 MAILS_PAUSE_S = 1.0
+HEAR_PAUSE_S = 0.5
+BURSTS_PAUSE_S = 2.0
+DIGESTS_PAUSE_S = 10.0
+DELIVERIES_PAUSE_S = 0.5
 BULK_PAUSE_S = 1.0  # after a batch that wasn't full: in a kickoff the next one will be
 SWEEP_PAUSE_S = 5.0
 TRAIL_PAUSE_S = 1.0
@@ -72,18 +79,22 @@ _log = structlog.get_logger()
 
 async def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; a message under way that is cut off comes again."""
-    settings.require("database_url", "people_database_url", "valkey_url", "audit_key")
+    settings.require("database_url", "people_database_url", "valkey_url", "audit_key", "webhook_key")
     telemetry.configure_logging(settings, process="worker")
     db = await Database.connect(settings.database_url)
     people_db = await Database.connect(settings.people_database_url, size=2 * _JOBS_AT_ONCE)
     queues = Queues(settings, threads=2 * _CONSUMERS + 4)
     storage = Storage(settings, now=clock.now)
     wakeups = Wakeups(settings.valkey_url)
+    loopback = settings.webhooks_to_loopback
+    outbound = Outbound(may_connect=functools.partial(notices.may_connect, loopback=loopback), at_once=notices.AT_ONCE)
     mailer = Mailer(settings.smtp_url, sender=settings.mail_from) if settings.smtp_url else None
     try:
         async with asyncio.TaskGroup() as group:
             loops = itertools.chain(
-                _loops(settings, db, queues, storage, wakeups), _jobs(settings, db, people_db, storage)
+                _loops(settings, db, queues, storage, wakeups),
+                _jobs(settings, db, people_db, storage),
+                _notices(settings, db, outbound),
             )
             tasks = [group.create_task(coroutine) for coroutine in loops]
             if mailer is not None:
@@ -99,6 +110,7 @@ async def run(settings: Settings) -> None:
     finally:
         if mailer is not None:
             mailer.close()
+        await outbound.close()
         queues.close()
         storage.close()
         await wakeups.close()
@@ -158,6 +170,21 @@ def _jobs(
     yield _forever("expire_jobs", lambda: jobs.expire(db, storage, now=clock.now()), pause_s=EXPIRY_PAUSE_S)
 
 
+def _notices(settings: Settings, db: Database, outbound: Outbound) -> Iterator[Coroutine[None, None, None]]:
+    web_url = settings.web_url
+    deliveries = notifications.Deliveries(db, outbound, Cipher(settings.webhook_key), now=clock.now)
+    yield _forever("hear", lambda: notifications.hear(db, web_url=web_url, now=clock.now()), pause_s=HEAR_PAUSE_S)
+    yield _forever(
+        "end_bursts", lambda: notifications.end_bursts(db, web_url=web_url, now=clock.now()), pause_s=BURSTS_PAUSE_S
+    )
+    yield _forever(
+        "send_digests",
+        lambda: notifications.send_digests(db, web_url=web_url, now=clock.now()),
+        pause_s=DIGESTS_PAUSE_S,
+    )
+    yield _forever("deliver", deliveries.begin, pause_s=DELIVERIES_PAUSE_S)
+
+
 async def consume(db: Database, storage: Storage, queues: Queues, queue: wiring.Queue) -> int:
     """Take one batch of a status queue: together, or, when that fails, each by itself, so that one bad one fails alone.
 
@@ -212,7 +239,7 @@ async def _handled(db: Database, storage: Storage, queues: Queues, queue: str, m
 
 
 async def _keep_house(db: Database) -> int:
-    await notifications.prune(db)
+    await notifications.prune(db, now=clock.now())
     await identity.prune(db)
     await operations.prune(db)
     await audit.keep_partitions(db)

@@ -114,6 +114,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     admin_token: str = msgspec.field(default_factory=_word(64))
     audit_key: str = msgspec.field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
     totp_key: str = msgspec.field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
+    webhook_key: str = msgspec.field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
     demo_password: str = msgspec.field(default_factory=_word(16))
     place_id: str = msgspec.field(default_factory=_word(16))
 
@@ -347,6 +348,7 @@ class Stack:
         if process == "operator":
             found |= _prefixed(audit_key=self.secrets.audit_key, web_url=self.api_url)
         if process in ("api", "worker"):
+            found |= _prefixed(webhook_key=self.secrets.webhook_key, webhooks_to_loopback="true")
             role, password = (
                 (APP_ROLE, self.secrets.app_password)
                 if process == "api"

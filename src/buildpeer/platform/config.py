@@ -25,6 +25,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     valkey_url: str = ""
     token_key: str = ""  # signs access tokens; at least 32 bytes, base64
     totp_key: str = ""  # encrypts the secrets of TOTP: 32 bytes, base64
+    webhook_key: str = ""  # encrypts the secrets of webhooks: 32 bytes, base64
+    webhooks_to_loopback: bool = False  # and over plain http: on a developer's machine only
     aws_endpoint_url: str | None = None  # the local stack; None on AWS
     aws_region: str = "us-east-1"
     public_s3_url: str | None = None  # where phones reach S3, if not where we do

@@ -103,7 +103,7 @@ def compose(letter: Letter, *, sender: str, now: datetime) -> EmailMessage:
     message["Auto-Submitted"] = "auto-generated"
     message["Content-Language"] = letter.locale
     message.set_content(words["body"].format(**letter.facts) + "\n")
-    safe = {name: html.escape(str(value)) for name, value in letter.facts.items()}
+    safe = {name: html.escape(str(value)).replace("\n", "<br>") for name, value in letter.facts.items()}
     if "link" in safe:
         safe["link"] = f'<a href="{safe["link"]}">{safe["link"]}</a>'
     paragraphs = (f"<p>{html.escape(part).format(**safe)}</p>" for part in words["body"].split("\n\n"))

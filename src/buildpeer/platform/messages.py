@@ -1,6 +1,8 @@
 """What people read, in Spanish, Portuguese and English: one catalogue of problems and reasons, by code."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 LANGUAGES = ("es", "pt", "en")
 
@@ -94,6 +96,21 @@ PROBLEMS: dict[str, dict[str, str]] = {
         "es": "No existe en esta obra lo que se indica en {field}.",
         "pt": "Não existe nesta obra o que foi indicado em {field}.",
         "en": "This project doesn't have what {field} names.",
+    },
+    "webhook_url_refused": {
+        "es": "La dirección debe empezar con https:// y llevar a un servidor público de internet.",
+        "pt": "O endereço deve começar com https:// e levar a um servidor público da internet.",
+        "en": "The address must begin with https:// and lead to a public server on the internet.",
+    },
+    "webhook_disabled": {
+        "es": "Este destino está desactivado; actívelo primero.",
+        "pt": "Este destino está desativado; ative-o primeiro.",
+        "en": "This endpoint is disabled; enable it first.",
+    },
+    "too_many_webhooks": {
+        "es": "Su empresa ya tiene {limit} destinos de webhooks, que es el máximo.",
+        "pt": "Sua empresa já tem {limit} destinos de webhooks, que é o máximo.",
+        "en": "Your company already has {limit} webhook endpoints, which is the most there can be.",
     },
     "not_found": {
         "es": "No existe, o no está entre lo que usted puede ver.",
@@ -623,7 +640,168 @@ def action_text(action: str, language: str) -> str:
 
 
 # Plain text with blank lines between paragraphs; the HTML is made of the same words.
+# What happened, in one line: of one thing, and of `{count}` of them. A fact that an event leaves out is a dash.
+NOTICES: dict[str, dict[str, tuple[str, str]]] = {
+    "documents.added": {
+        "es": ("Archivo nuevo: {name}", "{count} archivos nuevos"),
+        "pt": ("Novo arquivo: {name}", "{count} arquivos novos"),
+        "en": ("New file: {name}", "{count} new files"),
+    },
+    "documents.erased": {
+        "es": ("Se eliminó un archivo: {name}", "Se eliminaron {count} archivos"),
+        "pt": ("Um arquivo foi excluído: {name}", "{count} arquivos foram excluídos"),
+        "en": ("A file was erased: {name}", "{count} files were erased"),
+    },
+    "documents.withdrawn": {
+        "es": ("Se bloqueó un archivo por seguridad: {name}", "Se bloquearon {count} archivos por seguridad"),
+        "pt": ("Um arquivo foi bloqueado por segurança: {name}", "{count} arquivos foram bloqueados por segurança"),
+        "en": ("A file was locked for safety: {name}", "{count} files were locked for safety"),
+    },
+    "documents.returned": {
+        "es": (
+            "Un archivo bloqueado vuelve a estar disponible: {name}",
+            "{count} archivos vuelven a estar disponibles",
+        ),
+        "pt": (
+            "Um arquivo bloqueado voltou a ficar disponível: {name}",
+            "{count} arquivos voltaram a ficar disponíveis",
+        ),
+        "en": ("A locked file is available again: {name}", "{count} files are available again"),
+    },
+    "upload.blocked": {
+        "es": ("Su archivo {name} no se pudo aceptar", "{count} de sus archivos no se pudieron aceptar"),
+        "pt": ("Seu arquivo {name} não pôde ser aceito", "{count} dos seus arquivos não puderam ser aceitos"),
+        "en": ("Your file {name} could not be accepted", "{count} of your files could not be accepted"),
+    },
+    "job.ended": {
+        "es": ("Terminó un trabajo que usted pidió", "Terminaron {count} trabajos que usted pidió"),
+        "pt": ("Terminou uma tarefa que você pediu", "Terminaram {count} tarefas que você pediu"),
+        "en": ("A job that you ordered has ended", "{count} jobs that you ordered have ended"),
+    },
+    "drawings.published": {
+        "es": ("Se publicaron planos", "Se publicaron planos {count} veces"),
+        "pt": ("Novas pranchas foram publicadas", "Pranchas foram publicadas {count} vezes"),
+        "en": ("Drawings were published", "Drawings were published {count} times"),
+    },
+    "rfi.changed": {
+        "es": ("Hay novedades en la RFI {number}", "Hay novedades en {count} RFI"),
+        "pt": ("Há novidades na RFI {number}", "Há novidades em {count} RFIs"),
+        "en": ("RFI {number} has changed", "{count} RFIs have changed"),
+    },
+    "rfi.reminded": {
+        "es": ("La RFI {number} espera su respuesta (vence: {due_date})", "{count} RFI esperan su respuesta"),
+        "pt": ("A RFI {number} aguarda sua resposta (prazo: {due_date})", "{count} RFIs aguardam sua resposta"),
+        "en": ("RFI {number} waits for you (due: {due_date})", "{count} RFIs wait for you"),
+    },
+    "daily_log.completed": {
+        "es": ("Se completó el parte diario del {log_date}", "Se completaron {count} partes diarios"),
+        "pt": ("O diário de obra de {log_date} foi concluído", "{count} diários de obra foram concluídos"),
+        "en": ("The daily log of {log_date} is complete", "{count} daily logs are complete"),
+    },
+    "daily_log.reopened": {
+        "es": ("Se reabrió el parte diario del {log_date}", "Se reabrieron {count} partes diarios"),
+        "pt": ("O diário de obra de {log_date} foi reaberto", "{count} diários de obra foram reabertos"),
+        "en": ("The daily log of {log_date} was reopened", "{count} daily logs were reopened"),
+    },
+    "daily_log.distributed": {
+        "es": ("Recibió el parte diario del {log_date}", "Recibió {count} partes diarios"),
+        "pt": ("Você recebeu o diário de obra de {log_date}", "Você recebeu {count} diários de obra"),
+        "en": ("You were sent the daily log of {log_date}", "You were sent {count} daily logs"),
+    },
+    "bitacora.note_issued": {
+        "es": ("Nota {folio} de la bitácora: requiere su atención", "{count} notas nuevas en la bitácora"),
+        "pt": ("Nota {folio} do livro de obra: requer sua atenção", "{count} notas novas no livro de obra"),
+        "en": ("Note {folio} of the site book needs your attention", "{count} new notes in the site book"),
+    },
+    "bitacora.note_signed": {
+        "es": ("Se firmó la nota {folio} de la bitácora", "Se firmaron {count} notas de la bitácora"),
+        "pt": ("A nota {folio} do livro de obra foi assinada", "{count} notas do livro de obra foram assinadas"),
+        "en": ("Note {folio} of the site book was signed", "{count} notes of the site book were signed"),
+    },
+    "progress_report.published": {
+        "es": ("Se publicó un informe de avance", "Se publicaron {count} informes de avance"),
+        "pt": ("Um relatório de andamento foi publicado", "{count} relatórios de andamento foram publicados"),
+        "en": ("A progress report was published", "{count} progress reports were published"),
+    },
+}
+NO_PROJECT = {"es": "General", "pt": "Geral", "en": "General"}
+MORE_NOTICES = {"es": "… y {count} más", "pt": "… e mais {count}", "en": "… and {count} more"}
+
 MAILS: dict[str, dict[str, dict[str, str]]] = {
+    "digest_of_one": {
+        "es": {
+            "subject": "{first} ({company})",
+            "body": "{lines}\n\nVéalo en BuildPeer: {link}\n\n"
+            "Usted elige qué avisos recibe por correo y cuándo, en sus preferencias.",
+        },
+        "pt": {
+            "subject": "{first} ({company})",
+            "body": "{lines}\n\nVeja no BuildPeer: {link}\n\n"
+            "Você escolhe quais avisos recebe por e-mail e quando, nas suas preferências.",
+        },
+        "en": {
+            "subject": "{first} ({company})",
+            "body": "{lines}\n\nSee it in BuildPeer: {link}\n\n"
+            "You choose in your preferences what you hear by e-mail, and when.",
+        },
+    },
+    "digest": {
+        "es": {
+            "subject": "{count} novedades en {company}",
+            "body": "Esto pasó en sus obras:\n\n{lines}\n\nVéalo en BuildPeer: {link}\n\n"
+            "Usted elige qué avisos recibe por correo y cuándo, en sus preferencias.",
+        },
+        "pt": {
+            "subject": "{count} novidades em {company}",
+            "body": "Veja o que aconteceu nas suas obras:\n\n{lines}\n\nVeja no BuildPeer: {link}\n\n"
+            "Você escolhe quais avisos recebe por e-mail e quando, nas suas preferências.",
+        },
+        "en": {
+            "subject": "{count} things happened at {company}",
+            "body": "This happened in your projects:\n\n{lines}\n\nSee it in BuildPeer: {link}\n\n"
+            "You choose in your preferences what you hear by e-mail, and when.",
+        },
+    },
+    "webhook_failing": {
+        "es": {
+            "subject": "Dejamos de enviar avisos a uno de sus sistemas",
+            "body": "Durante {days} días no pudimos entregar nada en esta dirección, así que la desactivamos:\n\n"
+            "{url}\n\n"
+            "Nada se ha perdido: cuando el sistema vuelva a responder, active el destino en BuildPeer y reenvíe "
+            "lo que falta. Lo guardamos 30 días.",
+        },
+        "pt": {
+            "subject": "Paramos de enviar avisos a um dos seus sistemas",
+            "body": "Durante {days} dias não conseguimos entregar nada neste endereço, por isso o desativamos:\n\n"
+            "{url}\n\n"
+            "Nada se perdeu: quando o sistema voltar a responder, ative o destino no BuildPeer e reenvie "
+            "o que faltou. Guardamos tudo por 30 dias.",
+        },
+        "en": {
+            "subject": "We have stopped sending events to one of your systems",
+            "body": "For {days} days nothing could be delivered to this address, so we have disabled it:\n\n{url}\n\n"
+            "Nothing is lost: once the system answers again, enable the endpoint in BuildPeer and replay "
+            "what it missed. We keep it for 30 days.",
+        },
+    },
+    "webhook_gone": {
+        "es": {
+            "subject": "Dejamos de enviar avisos a uno de sus sistemas",
+            "body": "Esta dirección respondió que ya no recibe avisos (410), así que la desactivamos:\n\n{url}\n\n"
+            "Si fue un error, active el destino en BuildPeer y reenvíe lo que falta. Lo guardamos 30 días.",
+        },
+        "pt": {
+            "subject": "Paramos de enviar avisos a um dos seus sistemas",
+            "body": "Este endereço respondeu que não recebe mais avisos (410), por isso o desativamos:\n\n{url}\n\n"
+            "Se foi um engano, ative o destino no BuildPeer e reenvie o que faltou. Guardamos tudo por 30 dias.",
+        },
+        "en": {
+            "subject": "We have stopped sending events to one of your systems",
+            "body": "This address answered that it takes no more events (410), so we have disabled it:\n\n{url}\n\n"
+            "If that was a mistake, enable the endpoint in BuildPeer and replay what it missed. "
+            "We keep it for 30 days.",
+        },
+    },
     "first_owner": {
         "es": {
             "subject": "{tenant} ya está en BuildPeer",
@@ -1533,6 +1711,15 @@ BITACORA_PAPER: dict[str, dict[str, str]] = {
         "exported": "Exported",
     },
 }
+
+
+def notice_text(topic: str, language: str, *, count: int, facts: Mapping[str, Any]) -> str:
+    """One line that says what happened; a topic without words is shown as it is."""
+    words = NOTICES.get(topic, {}).get(language)
+    if words is None:
+        return topic
+    told = {name: "—" if value is None else value for name, value in facts.items()}
+    return words[count > 1].format_map(defaultdict(lambda: "—", told | {"count": count}))
 
 
 _LEFT_OUT: dict[str, tuple[str, str]] = {

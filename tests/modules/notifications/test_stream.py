@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Company, declare, eventually
 
 from buildpeer.modules.notifications import service
+from buildpeer.platform import clock
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database, Scope
 from buildpeer.platform.messaging import LOG, Outgoing
@@ -184,7 +185,7 @@ async def test_who_comes_back_after_the_log_was_pruned_is_told_to_read_anew(
         "update event_log set occurred_at = now() - $2::interval where tenant_id = $1",
         *(company.tenant_id, service.LOG_LIFE + timedelta(days=1)),
     )
-    await service.prune(worker_db)
+    await service.prune(worker_db, now=clock.now())
     reader.last_id = "0"
     async with reader.open() as events:
         assert (await anext(events))["event"] == "reset"

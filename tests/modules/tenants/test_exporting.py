@@ -14,8 +14,10 @@ from click.testing import CliRunner
 from tests.architecture.test_isolation import (
     add_drawing,
     add_job,
+    add_notice,
     add_report,
     add_rfi,
+    add_webhook,
     file_away,
     furnish,
     write_logs,
@@ -101,6 +103,8 @@ async def live(http: Any, company: Company, worker_db: Database, admin: Any) -> 
     await file_away(admin, company, company.tower, field.person_id, UUID(file["upload_id"]), after=uuid4())
     await admin.execute("reset session_replication_role")
     await add_job(admin, owner, company.tower)
+    await add_webhook(admin, company)
+    await add_notice(admin, owner, company.tower)
     await add_rfi(admin, company.tenant_id, company.tower, owner.person_id)
     await admin.execute(
         "insert into releases (tenant_id, release_id, upload_id, wanted_by) values ($1, $2, $3, 'ops')",

@@ -7,7 +7,7 @@ from buildpeer.modules.identity import rules, store
 from buildpeer.modules.identity.rules import Level, Role, Tool
 from buildpeer.platform.db import Transaction
 
-__all__ = ["Level", "Role", "Tool", "check_email", "known_addresses", "may_send", "permit"]
+__all__ = ["Level", "Role", "Tool", "check_email", "known_addresses", "may_send", "permit", "tools_seen_by"]
 
 
 def permit(tx: Transaction, tool: Tool, level: Level) -> None:
@@ -26,6 +26,11 @@ def level(tx: Transaction, tool: Tool) -> Level:
 def may_send(role: str | None) -> bool:
     """Whether somebody of this role may send files."""
     return rules.level_of(role, "files") in ("standard", "admin")
+
+
+def tools_seen_by(role: str | None) -> frozenset[Tool]:
+    """The tools that somebody of this role may at least see."""
+    return frozenset(tool for tool in rules.TOOLS if rules.level_of(role, tool) != "none")
 
 
 def may(tx: Transaction, tool: Tool, level: Level) -> bool:

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from buildpeer.modules.notifications import store
+from buildpeer.modules.notifications import rules, store
 from buildpeer.modules.notifications.store import Event, Sight
 from buildpeer.platform.auth import Caller
 from buildpeer.platform.db import Database
@@ -194,10 +194,12 @@ async def _send(queues: Queues, queue: str, batch: list[Any]) -> list[int]:
     return [batch[i]["outbox_id"] for i in taken]
 
 
-async def prune(db: Database) -> None:
-    """Throw away log entries that nobody will ask for."""
+async def prune(db: Database, *, now: datetime) -> None:
+    """Throw away log entries that nobody will ask for, and notices and webhooks of long ago."""
     async with db.across_tenants() as tx:
         await store.prune(tx, LOG_LIFE)
+    await store.prune_notices(db, now - rules.NOTICES_KEPT)
+    await store.prune_webhooks(db, now - rules.MESSAGES_KEPT)
 
 
 async def _woken(news: asyncio.Event) -> bool:
