@@ -28,7 +28,8 @@ select tenant_id, gen_random_uuid(), 'BIG', 'Obra grande', 'America/Lima' from m
 """
 _PERSON = """
 with hired as (
-  insert into people (person_id, email, name, password_hash) values ($2, $2::uuid::text || '@bench.test', 'Alguien', '-')
+  insert into people (person_id, email, name, password_hash)
+  values ($2, $2::uuid::text || '@bench.test', 'Alguien', '-')
 ), joined as (insert into memberships (tenant_id, person_id, role) values ($1, $2, $3))
 insert into project_members (tenant_id, project_id, person_id) values ($1, $4, $2)
 """
@@ -45,10 +46,12 @@ FILLS = {
       select $1::uuid, gen_random_uuid(), $2::uuid, 'Carpeta ' || n, $3, now() from generate_series(1, $4::int) n""",
     "albums": """
       insert into albums (tenant_id, album_id, project_id, name, private, created_by, created_at)
-      select $1::uuid, gen_random_uuid(), $2::uuid, 'Álbum ' || n, n % 10 = 0, $3, now() from generate_series(1, $4::int) n""",
+      select $1::uuid, gen_random_uuid(), $2::uuid, 'Álbum ' || n, n % 10 = 0, $3, now()
+      from generate_series(1, $4::int) n""",
     "locations": """
       insert into locations (tenant_id, project_id, location_id, name)
-      select $1::uuid, $2::uuid, gen_random_uuid(), 'Piso ' || n from generate_series(1, $4::int) n where $3::uuid is not null""",
+      select $1::uuid, $2::uuid, gen_random_uuid(), 'Piso ' || n
+      from generate_series(1, $4::int) n where $3::uuid is not null""",
     "trades": """
       insert into trades (tenant_id, trade_id, name)
       select $1::uuid, gen_random_uuid(), 'Oficio ' || n from generate_series(1, $4::int) n
@@ -57,7 +60,8 @@ FILLS = {
       insert into documents (tenant_id, document_id, project_id, created_by, kind, name, size_bytes, content_type,
         sha256, bucket, key, version_id, media, thumbnail, preview, created_at, icon, captured_at, latitude, longitude,
         folder_id, album_id, location_id, trade_id, tags, starred, private, found_by, words)
-      select $1::uuid, gen_random_uuid(), $2::uuid, $3, 'photo', w.name, 3000000 + n, 'image/jpeg', sha256(n::text::bytea),
+      select $1::uuid, gen_random_uuid(), $2::uuid, $3, 'photo', w.name, 3000000 + n, 'image/jpeg',
+        sha256(n::text::bytea),
         'buildpeer-uploads', 'live/' || $1::uuid || '/' || n, md5(n::text), '{"width": 4000, "height": 3000}',
         '{"bucket": "buildpeer-derived", "key": "t.webp", "width": 400, "height": 300, "size": 9000}',
         '{"bucket": "buildpeer-derived", "key": "p.webp", "width": 1600, "height": 1200, "size": 90000}',

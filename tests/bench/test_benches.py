@@ -36,6 +36,7 @@ def test_the_kickoff_counts_every_file_and_no_byte_of_them_in_the_api() -> None:
 
 def test_the_api_bench_tells_every_number() -> None:
     sizes = {"tenants": 2, "documents": 20, "uploads": 20, "seconds": 0.6, "files": 1, "people": 2, "photos": 6000}
+    sizes |= {"requests": 5}
     told = bench("api", *(word for name, size in sizes.items() for word in (f"--{name}", str(size))))
     rates = {f"{what}_per_s" for what in ("batch_uploads", "single_uploads", "list", "detail")}
     times = {"p99_ms", "sse_p95_ms", "presign_us", "presign_ratio", "batch_ratio", "audit_ratio"}
