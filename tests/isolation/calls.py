@@ -143,10 +143,11 @@ BODIES: dict[str, Callable[[Ids, random.Random], Any]] = {
     "POST /v1/notices/readings": lambda _ids, _rng: {"up_to": 1},
     "PUT /v1/me/notice-preferences": lambda _ids, rng: {"muted": rng.random() < 0.2},
     "PUT /v1/projects/{project_id}/notice-preferences": lambda _ids, rng: {"muted": rng.random() < 0.2},
-    "PUT /v1/projects/{project_id}/drawing-areas/{area_id}": lambda ids, _: {"name": ids["text"]},
+    # a name of its own for each: the first of two calls that are compared takes it
+    "PUT /v1/projects/{project_id}/drawing-areas/{area_id}": lambda ids, _: {"name": f"{ids['text']} {new_id()}"},
     "PUT /v1/projects/{project_id}/drawing-sets/{set_id}": lambda ids, _: {
         "kind": "ifc",
-        "name": ids["text"],
+        "name": f"{ids['text']} {new_id()}",
         "set_date": "2026-03-01",
     },
     "POST /v1/projects/{project_id}/drawing-filings": lambda ids, _: {
