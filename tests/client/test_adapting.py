@@ -200,9 +200,10 @@ async def test_people_are_told_what_is_waited_for(fake: Fake, api: Api, site: Pa
                 waits.append(item.waits_for)
 
     path = make(site, "a.jpg", 0.5)
-    fake.faults = [Fault("PUT", "/s3/", 503), Fault("PUT", "/s3/", "cut")]
+    # Twice: an old connection that is cut before a byte got anywhere is replaced, and nobody waits for that.
+    fake.faults = [Fault("PUT", "/s3/", 503), Fault("PUT", "/s3/", "cut", times=2)]
     await send(api, path, view=Looking())
-    assert waits == ["server", "network"]
+    assert (waits[0], set(waits[1:])) == ("server", {"network"})
 
 
 @pytest.mark.parametrize(
